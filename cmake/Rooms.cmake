@@ -1,0 +1,29 @@
+# One static library for each room under src/. Sources are found by name, so adding a file to a
+# room needs no change here; which room may use which is src/LAYERS, held by tools/check_layers.
+
+function(bessemer_room name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  if(NOT sources)
+    add_library(bessemer_${name} INTERFACE)
+    target_include_directories(bessemer_${name} INTERFACE ${CMAKE_SOURCE_DIR}/src)
+    target_link_libraries(bessemer_${name} INTERFACE ${ARGN})
+    return()
+  endif()
+  add_library(bessemer_${name} STATIC ${sources})
+  target_include_directories(bessemer_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(bessemer_${name} PUBLIC ${ARGN})
+endfunction()
+
+# One GoogleTest program for each folder under tests/.
+function(bessemer_tests name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(test_${name} ${sources})
+  target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main)
+  target_compile_definitions(test_${name} PRIVATE BESSEMER_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                                  BESSEMER_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_test(NAME ${name} COMMAND test_${name})
+endfunction()

@@ -1,0 +1,62 @@
+// Files: memory-mapped reads and writes that are whole or not there. Every failure is an
+// InputError that names the path, the operation and the system's reason.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bessemer {
+
+/// A file mapped read-only. Movable; the bytes stay put until destruction. An empty file maps to
+/// an empty span.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+std::string read_file(const std::filesystem::path& path);
+
+/// An unbuffered output file that checks every write. `close` flushes to the disk (fsync); a
+/// writer destroyed without `close` leaves whatever was written.
+class FileWriter {
+ public:
+  explicit FileWriter(const std::filesystem::path& path);
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+  ~FileWriter();
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  std::size_t written() const { return written_; }
+  void close();
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  std::size_t written_ = 0;
+};
+
+/// Writes `path` atomically: a temporary file beside it, fsync, rename, fsync of the directory.
+void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+/// Flushes a directory's entries to the disk, so that a rename in it survives a power cut.
+void sync_directory(const std::filesystem::path& directory);
+
+}  // namespace bessemer
