@@ -11,12 +11,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <variant>
 
 #include "base/attributes.h"
+#include "base/error.h"
 #include "base/tensor_type.h"
 
 namespace bessemer::kernels {
@@ -33,10 +35,16 @@ struct Machine {
 };
 
 struct KernelRequest {
-  std::span<const TensorType> operands;
+  std::span<const std::optional<TensorType>> operands;  // nullopt: an absent optional operand
   std::span<const TensorType> results;
   const Attributes& attributes;
   const Machine& machine;
+
+  bool has_operand(std::size_t i) const { return i < operands.size() && operands[i].has_value(); }
+  const TensorType& operand(std::size_t i) const {
+    require(has_operand(i), "kernel operand {} is absent", i);
+    return *operands[i];
+  }
 };
 
 struct KernelBuffers {
@@ -44,9 +52,10 @@ struct KernelBuffers {
   std::span<void* const> results;
   void* scratch = nullptr;  // at least Kernel::scratch_bytes(), 64-byte aligned
 
+  /// Null where operand `i` is absent or beyond the list.
   template <typename T>
   const T* operand(std::size_t i) const {
-    return static_cast<const T*>(operands[i]);
+    return i < operands.size() ? static_cast<const T*>(operands[i]) : nullptr;
   }
   template <typename T>
   T* result(std::size_t i) const {

@@ -1,0 +1,59 @@
+// The fast kernels of the CPU backend. Each may decline, with a reason, what it does not do; the next
+// candidate then takes it. Own kernels are written with Highway and dispatched at run time to the
+// best instruction set the machine has. Semantics: docs/ops.md.
+#pragma once
+
+#include "kernels/kernel.h"
+
+namespace bessemer::kernels::cpu {
+
+// matmul.cpp, linear_cross_entropy.cpp: matrix products by oneDNN.
+Prepared matmul(const KernelRequest& request);
+Prepared linear_cross_entropy(const KernelRequest& request);
+Prepared linear_cross_entropy_grad(const KernelRequest& request);
+Prepared linear_cross_entropy_train(const KernelRequest& request);
+
+// attention.cpp, attention_grad.cpp: tiled, online softmax.
+Prepared attention(const KernelRequest& request);
+Prepared attention_grad(const KernelRequest& request);
+
+// norm.cpp
+Prepared layer_norm(const KernelRequest& request);
+Prepared layer_norm_grad(const KernelRequest& request);
+Prepared rms_norm(const KernelRequest& request);
+Prepared rms_norm_grad(const KernelRequest& request);
+
+// elementwise.cpp: the fused program over L1-sized tiles, and the single element-wise ops as
+// programs of one instruction.
+Prepared fused(const KernelRequest& request);
+Prepared add(const KernelRequest& request);
+Prepared multiply(const KernelRequest& request);
+Prepared scale(const KernelRequest& request);
+Prepared cast(const KernelRequest& request);
+Prepared gelu(const KernelRequest& request);
+Prepared gelu_grad(const KernelRequest& request);
+Prepared silu(const KernelRequest& request);
+Prepared silu_grad(const KernelRequest& request);
+Prepared swiglu(const KernelRequest& request);
+Prepared swiglu_grad(const KernelRequest& request);
+
+// One file each.
+Prepared rope(const KernelRequest& request);
+Prepared reduce_sum(const KernelRequest& request);
+Prepared embedding(const KernelRequest& request);
+Prepared embedding_grad(const KernelRequest& request);
+Prepared dropout(const KernelRequest& request);
+Prepared global_norm(const KernelRequest& request);
+Prepared adamw_update(const KernelRequest& request);
+
+// copy.cpp: everything that only moves bytes, of any dtype.
+Prepared reshape(const KernelRequest& request);
+Prepared transpose(const KernelRequest& request);
+Prepared slice(const KernelRequest& request);
+Prepared pad(const KernelRequest& request);
+Prepared concat(const KernelRequest& request);
+Prepared broadcast(const KernelRequest& request);
+Prepared fill(const KernelRequest& request);
+Prepared cache_write(const KernelRequest& request);
+
+}  // namespace bessemer::kernels::cpu

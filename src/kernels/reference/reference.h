@@ -1,0 +1,49 @@
+// The reference kernels: one for every op, in fp64, as obvious as can be. They are what every other
+// kernel is tested against, the last candidate of every op, and right for every dtype and shape the
+// op accepts. They never decline. Semantics: docs/ops.md.
+#pragma once
+
+#include "kernels/kernel.h"
+
+namespace bessemer::kernels::reference {
+
+Prepared matmul(const KernelRequest& request);
+Prepared add(const KernelRequest& request);
+Prepared multiply(const KernelRequest& request);
+Prepared scale(const KernelRequest& request);
+Prepared cast(const KernelRequest& request);
+Prepared reshape(const KernelRequest& request);
+Prepared transpose(const KernelRequest& request);
+Prepared slice(const KernelRequest& request);
+Prepared pad(const KernelRequest& request);
+Prepared concat(const KernelRequest& request);
+Prepared reduce_sum(const KernelRequest& request);
+Prepared broadcast(const KernelRequest& request);
+Prepared fill(const KernelRequest& request);
+Prepared embedding(const KernelRequest& request);
+Prepared embedding_grad(const KernelRequest& request);
+Prepared layer_norm(const KernelRequest& request);
+Prepared layer_norm_grad(const KernelRequest& request);
+Prepared rms_norm(const KernelRequest& request);
+Prepared rms_norm_grad(const KernelRequest& request);
+Prepared rope(const KernelRequest& request);
+Prepared gelu(const KernelRequest& request);
+Prepared gelu_grad(const KernelRequest& request);
+Prepared silu(const KernelRequest& request);
+Prepared silu_grad(const KernelRequest& request);
+Prepared swiglu(const KernelRequest& request);
+Prepared swiglu_grad(const KernelRequest& request);
+Prepared dropout(const KernelRequest& request);
+Prepared attention(const KernelRequest& request);
+Prepared attention_grad(const KernelRequest& request);
+Prepared linear_cross_entropy(const KernelRequest& request);
+Prepared linear_cross_entropy_grad(const KernelRequest& request);
+Prepared linear_cross_entropy_train(const KernelRequest& request);
+Prepared global_norm(const KernelRequest& request);
+Prepared clip_coefficient(const KernelRequest& request);
+Prepared count_step(const KernelRequest& request);
+Prepared adamw_update(const KernelRequest& request);
+Prepared cache_write(const KernelRequest& request);
+Prepared fused(const KernelRequest& request);
+
+}  // namespace bessemer::kernels::reference
