@@ -12,7 +12,7 @@ std::string typed(const Graph& graph, ValueId id) {
   return text;
 }
 
-std::string quoted(const std::string& name) { return to_string(Attribute(name)); }
+std::string quoted(const std::string& name) { return bessemer::to_string(Attribute(name)); }
 
 }  // namespace
 
@@ -24,7 +24,7 @@ std::string print_node(const Graph& graph, const Node& node) {
   }
   std::string line = fmt::format("{} = {}({})", fmt::join(results, ", "), node.op,
                                  fmt::join(operands, ", "));
-  if (!node.attributes.empty()) line += " " + to_string(node.attributes);
+  if (!node.attributes.empty()) line += " " + bessemer::to_string(node.attributes);
   if (!node.label.empty()) line += "   # " + node.label;
   return line;
 }
