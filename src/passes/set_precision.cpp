@@ -49,12 +49,16 @@ class Lowering {
   ir::Graph run() {
     map_.assign(source_.values().size(), kAbsent);
     for (const ir::Input& input : source_.inputs()) {
-      map_[index(input.value)] =
-          target_.add_input(input.role, input.name, source_.type(input.value));
+      TensorType type = source_.type(input.value);
+      if (input.role == ir::Role::cache) type.dtype = DType::bf16;  // holds activations
+      map_[index(input.value)] = target_.add_input(input.role, input.name, std::move(type));
     }
     for (const ir::Node& node : source_.nodes()) lower(node);
     for (const ir::Output& output : source_.outputs()) {
-      const ValueId value = in_dtype(map_[index(output.value)], source_.type(output.value).dtype);
+      ValueId value = map_[index(output.value)];
+      const ir::Input* written = source_.find_input(output.name);
+      const bool cache = written != nullptr && written->role == ir::Role::cache;
+      if (!cache) value = in_dtype(value, source_.type(output.value).dtype);
       target_.outputs().push_back({output.kind, output.name, value});
     }
     return std::move(target_);
