@@ -60,7 +60,7 @@ struct OpDefinition {
   InferFn infer;
   GradientFn gradient;  // null: no gradient flows through this op
   WorkFn work;
-  ShardingFn sharding;  // null: every part needs everything
+  ShardingFn sharding;                               // null: every part needs everything
   std::vector<kernels::KernelCandidate> candidates;  // best first; the last is the reference
   std::vector<std::pair<int, int>> in_place = {};    // (operand, result) that may share a buffer
   bool is_view = false;  // result 0 is operand 0's bytes under another shape: no kernel runs

@@ -1,0 +1,48 @@
+// The definitions that the op files give, one function each. Only all_ops.cpp calls them; everyone
+// else looks ops up by name (ops/op.h).
+#pragma once
+
+#include "ops/op.h"
+
+namespace bessemer::ops {
+
+OpDefinition matmul_op();
+OpDefinition add_op();
+OpDefinition multiply_op();
+OpDefinition scale_op();
+OpDefinition cast_op();
+OpDefinition reshape_op();
+OpDefinition transpose_op();
+OpDefinition slice_op();
+OpDefinition pad_op();
+OpDefinition concat_op();
+OpDefinition reduce_sum_op();
+OpDefinition broadcast_op();
+OpDefinition fill_op();
+OpDefinition embedding_op();
+OpDefinition embedding_grad_op();
+OpDefinition layer_norm_op();
+OpDefinition layer_norm_grad_op();
+OpDefinition rms_norm_op();
+OpDefinition rms_norm_grad_op();
+OpDefinition rope_op();
+OpDefinition gelu_op();
+OpDefinition gelu_grad_op();
+OpDefinition silu_op();
+OpDefinition silu_grad_op();
+OpDefinition swiglu_op();
+OpDefinition swiglu_grad_op();
+OpDefinition dropout_op();
+OpDefinition attention_op();
+OpDefinition attention_grad_op();
+OpDefinition linear_cross_entropy_op();
+OpDefinition linear_cross_entropy_grad_op();
+OpDefinition linear_cross_entropy_train_op();
+OpDefinition global_norm_op();
+OpDefinition clip_coefficient_op();
+OpDefinition count_step_op();
+OpDefinition adamw_update_op();
+OpDefinition cache_write_op();
+OpDefinition fused_op();
+
+}  // namespace bessemer::ops
