@@ -19,7 +19,9 @@ std::optional<std::string> refusal(const KernelRequest& request, const TensorTyp
   if (q.dim(1) > kLongest || k.dim(1) > kLongest) {
     return fmt::format("{} queries and {} keys: takes up to {}", q.dim(1), k.dim(1), kLongest);
   }
-  if (request.attributes.real("dropout", 0.0) > 0 && !request.has_operand(optionals + 1)) {
+  const double dropout = request.attributes.real("dropout", 0.0);
+  if (dropout < 0 || dropout >= 1) return fmt::format("dropout {}: takes [0, 1)", dropout);
+  if (dropout > 0 && !request.has_operand(optionals + 1)) {
     return "dropout without a counter";
   }
   return {};
@@ -50,6 +52,18 @@ std::variant<AttentionProblem, Declined> read_attention(const KernelRequest& req
   problem.site = static_cast<std::uint32_t>(attributes.integer("site", 0));
   problem.workers = std::max(1, request.machine.threads);
   return problem;
+}
+
+std::optional<AttentionDropout> read_dropout(const AttentionProblem& problem,
+                                             const std::int64_t* counter) {
+  if (problem.dropout <= 0) return {};
+  const auto seed = static_cast<std::uint64_t>(counter[0]);
+  return AttentionDropout{
+      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
+      fold(counter[1], counter[2]),
+      problem.site,
+      threshold(problem.dropout),
+      static_cast<float>(keep_scale(problem.dropout))};
 }
 
 TileVisibility see_keys(const AttentionProblem& problem, const std::int32_t* visibility,
