@@ -1,0 +1,61 @@
+#include "base/error.h"
+#include "kernels/reference/access.h"
+#include "kernels/reference/activation.h"
+#include "kernels/reference/reference.h"
+
+namespace bessemer::kernels::reference {
+namespace {
+
+/// Row-major matrices, one after the other; `transposed` reads element (i, j) at (j, i).
+struct Matrices {
+  const Doubles& values;
+  std::int64_t columns;  // as stored
+  std::int64_t stride;   // from one matrix to the next; 0 where one is shared
+  bool transposed;
+
+  double at(std::int64_t matrix, std::int64_t i, std::int64_t j) const {
+    const std::int64_t element = transposed ? j * columns + i : i * columns + j;
+    return values[static_cast<std::size_t>(matrix * stride + element)];
+  }
+};
+
+struct MatmulAttributes {
+  bool transpose_a, transpose_b;
+  ScalarFunction activation;
+};
+
+void run_matmul(const Call& call, const MatmulAttributes& attributes) {
+  const TensorType& type_a = call.type(0);
+  const TensorType& type_b = call.type(1);
+  const std::int64_t rows = type_a.dim(attributes.transpose_a ? -1 : -2);
+  const std::int64_t inner = type_a.dim(attributes.transpose_a ? -2 : -1);
+  const std::int64_t columns = type_b.dim(attributes.transpose_b ? -2 : -1);
+  const Doubles values_a = call.operand(0), values_b = call.operand(1);
+  const Matrices a{values_a, type_a.dim(-1), rows * inner, attributes.transpose_a};
+  const Matrices b{values_b, type_b.dim(-1), type_b.rank() == 2 ? 0 : inner * columns,
+                   attributes.transpose_b};
+  const Doubles bias = call.has(2) ? call.operand(2) : Doubles(static_cast<std::size_t>(columns));
+  Doubles y = call.operand_or_zeros(3, 0);
+  for (std::size_t e = 0; e < y.size(); ++e) {
+    const auto element = static_cast<std::int64_t>(e);
+    const std::int64_t j = element % columns;
+    const std::int64_t i = element / columns % rows;
+    const std::int64_t matrix = element / (columns * rows);
+    double sum = bias[static_cast<std::size_t>(j)];
+    for (std::int64_t k = 0; k < inner; ++k) sum += a.at(matrix, i, k) * b.at(matrix, k, j);
+    y[e] += attributes.activation(sum);
+  }
+  call.set_result(0, y);
+}
+
+}  // namespace
+
+Prepared matmul(const KernelRequest& request) {
+  const MatmulAttributes attributes{
+      request.attributes.boolean("transpose_a", false),
+      request.attributes.boolean("transpose_b", false),
+      activation_named(request.attributes.text("activation", "none"))};
+  return make_reference(request, [attributes](const Call& call) { run_matmul(call, attributes); });
+}
+
+}  // namespace bessemer::kernels::reference
