@@ -1,0 +1,264 @@
+#include "kernels/cpu/gemm_target.h"
+
+#include <algorithm>
+
+
+// Sets that have nothing for a matrix product over the next smaller one.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/gemm_target.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+#include "kernels/cpu/activation-inl.h"
+#include "kernels/cpu/convert-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bessemer::kernels::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+#if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
+constexpr std::int64_t kRegisters = 32;
+#else
+constexpr std::int64_t kRegisters = 16;
+#endif
+
+// The register tile: as many sums as leave room for the b vectors and one broadcast of a.
+using FloatTag = hn::CappedTag<float, 16>;
+constexpr std::int64_t kLanes = hn::MaxLanes(FloatTag());
+constexpr std::int64_t kVectors = kRegisters == 32 ? 2 : HWY_TARGET == HWY_SCALAR ? 4 : 3;
+constexpr std::int64_t kRows = kRegisters == 32 ? 12 : 4;
+constexpr std::int64_t kColumns = kVectors * kLanes;
+
+// Four lanes (one without SIMD): the unit of packing, of which every tile dimension is a multiple.
+using QuadTag = hn::CappedTag<float, 4>;
+static_assert(kRows % 4 == 0 && kColumns % 4 == 0);
+
+template <typename T>
+void pack_b_rows(const T* b, std::int64_t stride, std::int64_t depth, std::int64_t count,
+                 float* panel) {
+  const FloatTag d;
+  for (std::int64_t k = 0; k < depth; ++k, b += stride, panel += kColumns) {
+    for (std::int64_t j = 0; j < kColumns; j += kLanes) {
+      hn::StoreU(load_some(d, b + std::min(j, count), count - j), d, panel + j);
+    }
+  }
+}
+
+/// 4 x 4 elements at (j, k), contiguous along k, to panel[k][j].
+template <typename T>
+HWY_INLINE void transpose_quad(const T* b, std::int64_t stride, float* panel) {
+#if HWY_TARGET == HWY_SCALAR
+  for (std::int64_t k = 0; k < 4; ++k) {
+    for (std::int64_t j = 0; j < 4; ++j) {
+      panel[k * kColumns + j] = static_cast<float>(b[j * stride + k]);
+    }
+  }
+#else
+  const QuadTag d;
+  const auto r0 = load_floats(d, b), r1 = load_floats(d, b + stride);
+  const auto r2 = load_floats(d, b + 2 * stride), r3 = load_floats(d, b + 3 * stride);
+  const auto even_low = hn::InterleaveLower(d, r0, r2), odd_low = hn::InterleaveLower(d, r1, r3);
+  const auto even_high = hn::InterleaveUpper(d, r0, r2), odd_high = hn::InterleaveUpper(d, r1, r3);
+  hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, panel);
+  hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, panel + kColumns);
+  hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, panel + 2 * kColumns);
+  hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, panel + 3 * kColumns);
+#endif
+}
+
+template <typename T>
+void pack_b_transposed(const T* b, std::int64_t stride, std::int64_t depth, std::int64_t count,
+                       float* panel) {
+  constexpr std::int64_t kRun = 32;  // along k: a cache line or two of every source row at a time
+  const std::int64_t quads = count / 4 * 4;
+  for (std::int64_t k0 = 0; k0 < depth; k0 += kRun) {
+    const std::int64_t end = std::min(depth, k0 + kRun), quad_end = k0 + (end - k0) / 4 * 4;
+    for (std::int64_t j = 0; j < quads; j += 4) {
+      for (std::int64_t k = k0; k < quad_end; k += 4) {
+        transpose_quad(b + j * stride + k, stride, panel + k * kColumns + j);
+      }
+    }
+    for (std::int64_t k = k0; k < end; ++k) {
+      for (std::int64_t j = k < quad_end ? quads : 0; j < kColumns; ++j) {
+        panel[k * kColumns + j] = j < count ? static_cast<float>(b[j * stride + k]) : 0.0f;
+      }
+    }
+  }
+}
+
+template <typename T>
+void pack_b_of(const MatrixView& b, std::int64_t k0, std::int64_t depth, std::int64_t column,
+               std::int64_t count, float* panel) {
+  const T* first =
+      static_cast<const T*>(b.data) + k0 * b.row_stride + column * b.column_stride;
+  if (b.column_stride == 1) return pack_b_rows(first, b.row_stride, depth, count, panel);
+  pack_b_transposed(first, b.column_stride, depth, count, panel);
+}
+
+void pack_b(const MatrixView& b, std::int64_t k0, std::int64_t depth, std::int64_t column,
+            std::int64_t count, float* panel) {
+  if (b.dtype == DType::bf16) return pack_b_of<BFloat16>(b, k0, depth, column, count, panel);
+  pack_b_of<float>(b, k0, depth, column, count, panel);
+}
+
+template <typename T>
+void pack_a_depth_minor(const T* a, std::int64_t stride, std::int64_t count, std::int64_t depth,
+                        float* panels) {
+  const FloatTag d;
+  const std::int64_t padded = (count + kRows - 1) / kRows * kRows;
+  for (std::int64_t i = 0; i < padded; ++i, panels += kDepthBlock) {
+    if (i >= count) {
+      std::fill_n(panels, depth, 0.0f);
+      continue;
+    }
+    const T* row = a + i * stride;
+    // kDepthBlock is a multiple of the lanes, so that whole vectors may be stored.
+    for (std::int64_t k = 0; k < depth; k += kLanes) {
+      hn::StoreU(load_some(d, row + k, depth - k), d, panels + k);
+    }
+  }
+}
+
+template <typename T>
+void pack_a_row_minor(const T* a, std::int64_t stride, std::int64_t count, std::int64_t depth,
+                      float* panels) {
+  const QuadTag d;
+  for (std::int64_t i = 0; i < count; i += kRows, panels += kRows * kDepthBlock) {
+    const std::int64_t rows = std::min(kRows, count - i);
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const T* source = a + k * stride + i;
+      for (std::int64_t r = 0; r < kRows; r += hn::MaxLanes(d)) {
+        hn::StoreU(load_some(d, source + std::min(r, rows), rows - r), d, panels + k * kRows + r);
+      }
+    }
+  }
+}
+
+template <typename T>
+void pack_a_of(const MatrixView& a, std::int64_t row, std::int64_t count, std::int64_t k0,
+               std::int64_t depth, float* panels) {
+  const T* first = static_cast<const T*>(a.data) + row * a.row_stride + k0 * a.column_stride;
+  if (a.column_stride == 1) return pack_a_depth_minor(first, a.row_stride, count, depth, panels);
+  pack_a_row_minor(first, a.column_stride, count, depth, panels);
+}
+
+void pack_a(const MatrixView& a, std::int64_t row, std::int64_t count, std::int64_t k0,
+            std::int64_t depth, float* panels) {
+  if (a.dtype == DType::bf16) return pack_a_of<BFloat16>(a, row, count, k0, depth, panels);
+  pack_a_of<float>(a, row, count, k0, depth, panels);
+}
+
+/// One register tile. Element (i, k) of a is at a[i * kRowStep + k * kDepthStep].
+template <std::int64_t kRowStep, std::int64_t kDepthStep>
+HWY_INLINE void multiply_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
+                              std::int64_t depth, bool accumulate, float* HWY_RESTRICT strip) {
+  const FloatTag d;
+  hn::Vec<FloatTag> sums[kRows][kVectors];
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    for (std::int64_t v = 0; v < kVectors; ++v) {
+      sums[i][v] = accumulate ? hn::Load(d, strip + i * kColumns + v * kLanes) : hn::Zero(d);
+    }
+  }
+  for (std::int64_t k = 0; k < depth; ++k) {
+    hn::Vec<FloatTag> columns[kVectors];
+    for (std::int64_t v = 0; v < kVectors; ++v) columns[v] = hn::Load(d, b + v * kLanes);
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      const auto element = hn::Set(d, a[i * kRowStep]);
+      for (std::int64_t v = 0; v < kVectors; ++v) {
+        sums[i][v] = hn::MulAdd(element, columns[v], sums[i][v]);
+      }
+    }
+    a += kDepthStep;
+    b += kColumns;
+  }
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    for (std::int64_t v = 0; v < kVectors; ++v) {
+      hn::Store(sums[i][v], d, strip + i * kColumns + v * kLanes);
+    }
+  }
+}
+
+void multiply(const float* a, ALayout layout, std::int64_t panels, const float* b,
+              std::int64_t depth, bool accumulate, float* strip) {
+  for (std::int64_t p = 0; p < panels; ++p, a += kRows * kDepthBlock, strip += kRows * kColumns) {
+    if (layout == ALayout::depth_minor) {
+      multiply_tile<kDepthBlock, 1>(a, b, depth, accumulate, strip);
+    } else {
+      multiply_tile<1, kRows>(a, b, depth, accumulate, strip);
+    }
+  }
+}
+
+void load(const float* partial, std::int64_t row_stride, std::int64_t rows, std::int64_t count,
+          float* strip) {
+  const FloatTag d;
+  for (std::int64_t i = 0; i < rows; ++i, partial += row_stride, strip += kColumns) {
+    for (std::int64_t j = 0; j < count; j += kLanes) {
+      hn::StoreU(load_some(d, partial + j, count - j), d, strip + j);
+    }
+  }
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V activate(D d, V x, Activation activation) {
+  switch (activation) {
+    case Activation::gelu_tanh: return gelu_tanh(d, x);
+    case Activation::gelu: return gelu_erf(d, x);
+    case Activation::silu: return silu(d, x);
+    case Activation::none: break;
+  }
+  return x;
+}
+
+/// The bias of one panel as fp32, zeros where there is none.
+void load_bias(const Epilogue& e, std::int64_t count, float* bias) {
+  const FloatTag d;
+  for (std::int64_t j = 0; j < kColumns; j += kLanes) {
+    auto v = hn::Zero(d);
+    if (e.bias && j < count) {
+      v = e.bias_dtype == DType::bf16
+              ? load_some(d, static_cast<const BFloat16*>(e.bias) + j, count - j)
+              : load_some(d, static_cast<const float*>(e.bias) + j, count - j);
+    }
+    hn::Store(v, d, bias + j);
+  }
+}
+
+template <typename T>
+void finish_of(const float* strip, std::int64_t rows, std::int64_t count, const Epilogue& e) {
+  const FloatTag d;
+  HWY_ALIGN float bias[kColumns];
+  load_bias(e, count, bias);
+  for (std::int64_t i = 0; i < rows; ++i, strip += kColumns) {
+    T* result = static_cast<T*>(e.result) + i * e.row_stride;
+    const T* addend = e.addend ? static_cast<const T*>(e.addend) + i * e.row_stride : nullptr;
+    for (std::int64_t j = 0; j < count; j += kLanes) {
+      auto v = hn::Add(hn::Load(d, strip + j), hn::Load(d, bias + j));
+      v = activate(d, v, e.activation);
+      if (addend) v = hn::Add(v, load_some(d, addend + j, count - j));
+      store_some(d, v, result + j, count - j);
+    }
+  }
+}
+
+void finish(const float* strip, std::int64_t rows, std::int64_t count, const Epilogue& epilogue) {
+  if (epilogue.dtype == DType::bf16) return finish_of<BFloat16>(strip, rows, count, epilogue);
+  finish_of<float>(strip, rows, count, epilogue);
+}
+
+GemmTarget target() {
+  return {kRows, kColumns, pack_b, pack_a, multiply, load, finish};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace bessemer::kernels::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bessemer::kernels::cpu {
+HWY_EXPORT(target);
+GemmTarget gemm_target() { return HWY_DYNAMIC_DISPATCH(target)(); }
+}  // namespace bessemer::kernels::cpu
+#endif

@@ -1,0 +1,51 @@
+// One matrix product, prepared once and run many times: result = activation(a·b + bias) + addend.
+// What the matmul kernel and the language-model head are made of. Two implementations: `gemm.h`
+// (own, converts bf16 while packing) and `onednn_product.h` (where the machine multiplies bf16).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "kernels/kernel.h"
+
+namespace bessemer::kernels::cpu {
+
+enum class Activation : std::uint8_t { none, gelu_tanh, gelu, silu };
+
+/// a is m x k and b is k x n after the transposes; as stored they are dense and row-major, [k, m]
+/// and [n, k] where transposed. The result, m x n, and the addend are dense and of one dtype.
+struct ProductSpec {
+  std::int64_t m = 0, n = 0, k = 0;
+  DType a = DType::fp32, b = DType::fp32, result = DType::fp32;
+  bool transpose_a = false, transpose_b = false;
+  std::optional<DType> bias;  // of length n
+  bool addend = false;        // may share the result's buffer
+  Activation activation = Activation::none;
+};
+
+struct ProductBuffers {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  const void* bias = nullptr;
+  const void* addend = nullptr;
+  void* result = nullptr;
+  std::byte* scratch = nullptr;  // Product::scratch_bytes(), 64-byte aligned
+};
+
+/// Immutable once made; `run` allocates nothing of ours and uses the thread team.
+class Product {
+ public:
+  Product() = default;
+  Product(const Product&) = delete;
+  Product& operator=(const Product&) = delete;
+  virtual ~Product() = default;
+  virtual std::size_t scratch_bytes() const = 0;
+  virtual void run(const ProductBuffers& buffers) const = 0;
+};
+
+/// The fastest product of this machine for the dtypes, fp32 or bf16; null for any other dtype.
+std::unique_ptr<const Product> make_product(const ProductSpec& spec, const Machine& machine);
+
+}  // namespace bessemer::kernels::cpu
