@@ -255,6 +255,10 @@ const std::vector<Case>& cases() {
       {1, 129, 129, 2, 1, 40, true, 13, Visible::documents},
       {2, 140, 140, 2, 1, 64, false, 0, Visible::ragged},
       {2, 140, 170, 2, 2, 80, true, 60, Visible::ragged},
+      // dropout, with and without whole Philox blocks of keys
+      {2, 132, 132, 4, 2, 64, true, 0, Visible::all, 0.1},
+      {1, 129, 129, 2, 1, 16, true, 0, Visible::documents, 0.5},
+      {1, 7, 150, 1, 1, 40, false, 0, Visible::all, 0.3},
       // sharp
       {1, 129, 129, 2, 2, 64, true, 0, Visible::all, 0, 5},
   };
@@ -351,7 +355,8 @@ TEST(Attention, AnyThreadCountGivesTheSameBits) {
   const ThreadCount restore;
   const std::vector<Case> shapes = {{1, 300, 300, 2, 1, 64},
                                     {2, 260, 260, 6, 3, 40, true, 0, Visible::documents},
-                                    {1, 129, 400, 1, 1, 64, false}};
+                                    {1, 129, 400, 1, 1, 64, false},
+                                    {1, 300, 300, 1, 1, 16, true, 0, Visible::all, 0.2}};
   for (const Case& c : shapes) {
     SCOPED_TRACE(describe(c));
     set_thread_count(1);
@@ -401,6 +406,10 @@ TEST(Attention, DeclinesWithAReason) {
   EXPECT_EQ(run_forward(wide, operands).declined, "head size 300: takes 1 to 256");
   operands = forward_operands(narrow, DType::fp64);
   EXPECT_EQ(run_forward(narrow, operands).declined, "dtype fp64: takes fp32 and bf16");
+  Case dropping = narrow;
+  operands = forward_operands(narrow, DType::fp32);
+  dropping.dropout = 0.5;
+  EXPECT_EQ(run_forward(dropping, operands).declined, "dropout without a counter");
 }
 
 }  // namespace

@@ -11,10 +11,10 @@
 #include <limits>
 
 #include "kernels/cpu/attention_problem.h"
-#include "kernels/dropout_mask.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cpp"
+#include "kernels/cpu/attention_dropout-inl.h"
 #include "kernels/cpu/attention_tile-inl.h"
 
 #ifndef BESSEMER_KERNELS_CPU_ATTENTION_TYPES_
@@ -25,6 +25,7 @@ struct AttentionForward {
   AttentionProblem problem;
   const void *q, *k, *v;
   const std::int32_t* visibility;  // may be null
+  std::optional<AttentionDropout> dropout;
   void* o;
   float* lse;
 };
@@ -44,6 +45,7 @@ struct ForwardScratch {
     query = slice.take(kQueryTile * padded);
     output = slice.take(kQueryTile * padded);
     scores = slice.take(kKeyBlock * kQueryTile);
+    kept = slice.take(problem.dropout > 0 ? kKeyBlock * kQueryTile : 0);
     maximum = slice.take(kQueryTile);
     sum = slice.take(kQueryTile);
     factor = slice.take(kQueryTile);
@@ -55,6 +57,7 @@ struct ForwardScratch {
   float* query;          // [padded][kQueryTile]: q transposed, times scale log2(e)
   float* output;         // [kQueryTile][padded]: not yet divided by `sum`
   float* scores;         // [kKeyBlock][kQueryTile], then the weights
+  float* kept;           // [kKeyBlock][kQueryTile]: the dropout of the weights
   float *maximum, *sum;  // running, for each query; maximum in units of log2
   float* factor;         // what a new maximum multiplies the old output by
 };
@@ -122,6 +125,20 @@ void softmax_block(const TileVisibility& tile, std::int64_t first_key, std::int6
   }
 }
 
+/// Multiplies the weights of a block by their dropout. Sums have been taken before.
+void drop_weights(const AttentionDropout& dropout, const DropoutTile& tile,
+                  const ForwardScratch& scratch) {
+  const Floats d;
+  fill_kept(dropout, tile, scratch.kept);
+  for (std::int64_t s = 0; s < tile.keys; ++s) {
+    for (std::int64_t i = 0; i < round_up(tile.queries, kStrip); i += kLanes) {
+      float* weights = scratch.scores + s * kQueryTile + i;
+      const Vector kept = hn::Load(d, scratch.kept + s * kQueryTile + i);
+      hn::Store(hn::Mul(hn::Load(d, weights), kept), d, weights);
+    }
+  }
+}
+
 /// Multiplies the rows of `output` by the factors, most of which are 1.
 void rescale_output(std::int64_t queries, std::int64_t padded, const ForwardScratch& scratch) {
   const Floats d;
@@ -173,6 +190,10 @@ void forward_tile(const AttentionForward& forward, const TileVisibility& tile, s
     multiply_scores(tile, s, count, problem.head_size, {scratch.keys + s * padded, padded},
                     scratch.query, scratch.scores);
     softmax_block(tile, s, count, scratch);
+    if (forward.dropout) {
+      drop_weights(*forward.dropout, dropout_tile(problem, b, h, first, queries, s, count),
+                   scratch);
+    }
     rescale_output(queries, padded, scratch);
     accumulate_queries(tile, s, count, queries, scratch.scores, {values, padded}, padded,
                        {scratch.output, padded});
@@ -180,35 +201,42 @@ void forward_tile(const AttentionForward& forward, const TileVisibility& tile, s
   finish_tile(forward, b, h, first, queries, scratch);
 }
 
+/// Packs the blocks of K and V that the tile sees and that are not in `packed` yet; `packed` grows
+/// to hold them, with what lies between.
+void pack_seen(const AttentionForward& forward, const ForwardItem& item, const TileVisibility& tile,
+               TileVisibility::Range& packed, const ForwardScratch& scratch) {
+  const AttentionProblem& problem = forward.problem;
+  const std::int64_t begin = tile.any_low / kKeyBlock * kKeyBlock;
+  const std::int64_t end = std::min(round_up(tile.any_high, kKeyBlock), problem.keys);
+  if (begin >= end) return;
+  if (packed.begin == packed.end) packed = {begin, begin};
+  const auto pack = [&](std::int64_t first, std::int64_t last) {
+    const std::int64_t padded = problem.padded_head_size();
+    const std::int64_t offset = problem.key_row(item.sequence, first, item.key_head);
+    const std::int64_t stride = problem.key_heads * problem.head_size;
+    pack_rows(problem.dtype, forward.k, offset, stride, last - first, problem.head_size, padded,
+              scratch.keys + first * padded);
+    pack_rows(problem.dtype, forward.v, offset, stride, last - first, problem.head_size, padded,
+              scratch.values + first * padded);
+  };
+  if (begin < packed.begin) pack(begin, packed.begin);
+  if (end > packed.end) pack(packed.end, end);
+  packed = {std::min(begin, packed.begin), std::max(end, packed.end)};
+}
+
 void forward_item(const AttentionForward& forward, const ForwardItem& item, float* scratch_begin) {
   const AttentionProblem& problem = forward.problem;
   const ForwardScratch scratch(problem, scratch_begin);
-  const std::int64_t b = item.sequence, padded = problem.padded_head_size();
-  const auto queries_of = [&](std::int64_t tile) {
-    return std::min(kQueryTile, problem.queries - tile * kQueryTile);
-  };
-  std::int64_t low = problem.keys, high = 0;
-  for (std::int64_t t = item.first_tile; t < item.last_tile; ++t) {
-    const auto tile = see_keys(problem, forward.visibility, b, t * kQueryTile, queries_of(t));
-    low = std::min<std::int64_t>(low, tile.any_low);
-    high = std::max<std::int64_t>(high, tile.any_high);
-  }
-  low = low / kKeyBlock * kKeyBlock;
-  high = std::min(round_up(high, kKeyBlock), problem.keys);
-  if (low < high) {
-    const std::int64_t offset = problem.key_row(b, low, item.key_head);
-    const std::int64_t stride = problem.key_heads * problem.head_size;
-    pack_rows(problem.dtype, forward.k, offset, stride, high - low, problem.head_size, padded,
-              scratch.keys + low * padded);
-    pack_rows(problem.dtype, forward.v, offset, stride, high - low, problem.head_size, padded,
-              scratch.values + low * padded);
-  }
+  const std::int64_t b = item.sequence;
+  TileVisibility::Range packed{problem.keys, problem.keys};
   for (std::int64_t t = item.first_tile; t < item.last_tile; ++t) {
     const std::int64_t first = t * kQueryTile;
-    const auto tile = see_keys(problem, forward.visibility, b, first, queries_of(t));
+    const std::int64_t queries = std::min(kQueryTile, problem.queries - first);
+    const auto tile = see_keys(problem, forward.visibility, b, first, queries);
+    pack_seen(forward, item, tile, packed, scratch);
     for (std::int64_t g = 0; g < problem.heads_per_key_head(); ++g) {
       const std::int64_t h = item.key_head * problem.heads_per_key_head() + g;
-      forward_tile(forward, tile, b, h, first, queries_of(t), scratch);
+      forward_tile(forward, tile, b, h, first, queries, scratch);
     }
   }
 }
@@ -250,7 +278,6 @@ Prepared attention(const KernelRequest& request) {
   auto read = read_attention(request, 0, 1, 3);
   if (auto* declined = std::get_if<Declined>(&read)) return *declined;
   const AttentionProblem problem = std::get<AttentionProblem>(read);
-  if (problem.dropout > 0) return Declined{"dropout"};
   const std::int64_t slice_floats = ForwardScratch(problem, nullptr).slice.used();
   return make_kernel(
       [problem, slice_floats](const KernelBuffers& buffers) {
@@ -259,6 +286,7 @@ Prepared attention(const KernelRequest& request) {
                                        buffers.operand<void>(1),
                                        buffers.operand<void>(2),
                                        buffers.operand<std::int32_t>(3),
+                                       read_dropout(problem, buffers.operand<std::int64_t>(4)),
                                        buffers.result<void>(0),
                                        buffers.result<float>(1)};
         run_forward(forward, static_cast<float*>(buffers.scratch), slice_floats);

@@ -13,10 +13,10 @@
 #include <cmath>
 
 #include "kernels/cpu/attention_problem.h"
-#include "kernels/dropout_mask.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_grad.cpp"
+#include "kernels/cpu/attention_dropout-inl.h"
 #include "kernels/cpu/attention_tile-inl.h"
 
 #ifndef BESSEMER_KERNELS_CPU_ATTENTION_GRAD_TYPES_
@@ -28,6 +28,7 @@ struct AttentionBackward {
   const void *d_o, *q, *k, *v, *o;
   const float* lse;
   const std::int32_t* visibility;  // may be null
+  std::optional<AttentionDropout> dropout;
   void *dq, *dk, *dv;
 };
 
@@ -49,6 +50,7 @@ struct BackwardScratch {
       *p = slice.take(kQueryTile * padded);
     }
     for (float** p : {&weights, &d_scores}) *p = slice.take(kKeyBlock * kQueryTile);
+    kept = slice.take(problem.dropout > 0 ? kKeyBlock * kQueryTile : 0);
     for (float** p : {&lse, &delta}) *p = slice.take(kQueryTile);
   }
 
@@ -57,6 +59,7 @@ struct BackwardScratch {
   float *q, *d_o, *dq;             // [kQueryTile][padded]
   float *q_columns, *d_o_columns;  // [padded][kQueryTile]; q times scale log2(e)
   float *weights, *d_scores;       // [kKeyBlock][kQueryTile]
+  float* kept;                     // [kKeyBlock][kQueryTile]: the dropout of the weights
   float *lse, *delta;              // for each query; lse in units of log2
 };
 
@@ -103,8 +106,11 @@ void load_tile(const AttentionBackward& backward, const QueryTile& tile,
   }
 }
 
-/// weights = 2^(score - lse) where seen, else 0; d_scores = weights * (d_scores - delta).
-template <bool kMasked>
+enum class Dropout { none, some };
+
+/// weights = 2^(score - lse) where seen, else 0; d_scores = weights * (kept d_scores - delta); then
+/// weights *= kept.
+template <bool kMasked, Dropout kDropout>
 HWY_INLINE void weigh(const TileVisibility& tile, std::int64_t i, std::int64_t first_key,
                       TileVisibility::Range keys, const BackwardScratch& scratch) {
   const Floats d;
@@ -114,29 +120,37 @@ HWY_INLINE void weigh(const TileVisibility& tile, std::int64_t i, std::int64_t f
     float* weights = scratch.weights + s * kQueryTile + i;
     float* d_scores = scratch.d_scores + s * kQueryTile + i;
     Vector weight = exp2(hn::Sub(hn::Load(d, weights), lse));
-    Vector d_score = hn::Mul(weight, hn::Sub(hn::Load(d, d_scores), delta));
+    Vector d_weight = hn::Load(d, d_scores);
+    Vector kept_weight = weight;
+    if constexpr (kDropout == Dropout::some) {
+      const Vector kept = hn::Load(d, scratch.kept + s * kQueryTile + i);
+      d_weight = hn::Mul(d_weight, kept);
+      kept_weight = hn::Mul(weight, kept);
+    }
+    Vector d_score = hn::Mul(weight, hn::Sub(d_weight, delta));
     if constexpr (kMasked) {
       const auto seen = sees(tile, i, first_key + s);
-      weight = hn::IfThenElseZero(seen, weight);
+      kept_weight = hn::IfThenElseZero(seen, kept_weight);
       d_score = hn::IfThenElseZero(seen, d_score);
     }
-    hn::Store(weight, d, weights);
+    hn::Store(kept_weight, d, weights);
     hn::Store(d_score, d, d_scores);
   }
 }
 
 /// As above, for all queries of the tile and the `count` keys from `first_key`.
+template <Dropout kDropout>
 void weigh_block(const TileVisibility& tile, std::int64_t first_key, std::int64_t count,
                  const BackwardScratch& scratch) {
   const Floats d;
   const bool all = tile.sees_all(first_key, first_key + count);
   for (std::int64_t i = 0; i < tile.strips * kStrip; i += kLanes) {
     if (all) {
-      weigh<false>(tile, i, first_key, {0, count}, scratch);
+      weigh<false, kDropout>(tile, i, first_key, {0, count}, scratch);
       continue;
     }
     const auto keys = tile.keys_seen_by_strip(i / kStrip, first_key, count);
-    weigh<true>(tile, i, first_key, keys, scratch);
+    weigh<true, kDropout>(tile, i, first_key, keys, scratch);
     for (std::int64_t s = 0; s < count; ++s) {
       if (s >= keys.begin && s < keys.end) continue;
       hn::Store(hn::Zero(d), d, scratch.weights + s * kQueryTile + i);
@@ -146,8 +160,9 @@ void weigh_block(const TileVisibility& tile, std::int64_t first_key, std::int64_
 }
 
 /// One query tile against one key block.
-void backward_block(const AttentionProblem& problem, Sweep sweep, const QueryTile& tile,
+void backward_block(const AttentionBackward& backward, Sweep sweep, const QueryTile& tile,
                     std::int64_t s, const BackwardScratch& scratch) {
+  const AttentionProblem& problem = backward.problem;
   const TileVisibility& visibility = tile.visibility;
   const std::int64_t count = std::min(kKeyBlock, problem.keys - s);
   const std::int64_t padded = problem.padded_head_size(), at = s * padded;
@@ -155,7 +170,14 @@ void backward_block(const AttentionProblem& problem, Sweep sweep, const QueryTil
                   scratch.q_columns, scratch.weights);
   multiply_scores(visibility, s, count, problem.head_size, {scratch.values + at, padded},
                   scratch.d_o_columns, scratch.d_scores);
-  weigh_block(visibility, s, count, scratch);
+  if (backward.dropout) {
+    fill_kept(*backward.dropout,
+              dropout_tile(problem, tile.sequence, tile.head, tile.first, tile.count, s, count),
+              scratch.kept);
+    weigh_block<Dropout::some>(visibility, s, count, scratch);
+  } else {
+    weigh_block<Dropout::none>(visibility, s, count, scratch);
+  }
   if (sweep != Sweep::queries) {
     accumulate_keys(visibility, s, count, tile.count, scratch.weights, {scratch.d_o, padded},
                     padded, {scratch.dv + at, padded});
@@ -177,7 +199,7 @@ void backward_tile(const AttentionBackward& backward, const BackwardItem& item,
   if (low < high) load_tile(backward, tile, scratch);
   std::fill_n(scratch.dq, tile.count * padded, 0.0f);
   for (std::int64_t s = low / kKeyBlock * kKeyBlock; s < high; s += kKeyBlock) {
-    backward_block(problem, item.sweep, tile, s, scratch);
+    backward_block(backward, item.sweep, tile, s, scratch);
   }
   if (item.sweep == Sweep::keys) return;
   unpack_rows(scratch.dq, padded, tile.count, problem.head_size, nullptr, problem.scale,
@@ -281,7 +303,6 @@ Prepared attention_grad(const KernelRequest& request) {
   auto read = read_attention(request, 1, 2, 6);
   if (auto* declined = std::get_if<Declined>(&read)) return *declined;
   const AttentionProblem problem = std::get<AttentionProblem>(read);
-  if (problem.dropout > 0) return Declined{"dropout"};
   const std::int64_t slice_floats = BackwardScratch(problem, nullptr).slice.used();
   return make_kernel(
       [problem, slice_floats](const KernelBuffers& buffers) {
@@ -293,6 +314,7 @@ Prepared attention_grad(const KernelRequest& request) {
                                          buffers.operand<void>(4),
                                          buffers.operand<float>(5),
                                          buffers.operand<std::int32_t>(6),
+                                         read_dropout(problem, buffers.operand<std::int64_t>(7)),
                                          buffers.result<void>(0),
                                          buffers.result<void>(1),
                                          buffers.result<void>(2)};

@@ -14,6 +14,7 @@
 #include <variant>
 
 #include "base/parallel.h"
+#include "kernels/dropout_mask.h"
 #include "kernels/kernel.h"
 
 namespace bessemer::kernels::cpu {
@@ -59,6 +60,23 @@ struct AttentionProblem {
 /// not take.
 std::variant<AttentionProblem, Declined> read_attention(const KernelRequest& request, std::size_t q,
                                                         std::size_t k, std::size_t optionals);
+
+/// The dropout mask of kernels/dropout_mask.h with its parts laid open, for vector code.
+struct AttentionDropout {
+  PhiloxKey key;
+  std::uint32_t step, site;
+  std::uint32_t drop_below;
+  float scale;  // of what is kept
+
+  PhiloxCounter block(std::uint64_t i) const {
+    return philox({static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i >> 32), step, site},
+                  key);
+  }
+};
+
+/// Nothing where the problem has no dropout. `counter`: int64[3], see docs/ops.md.
+std::optional<AttentionDropout> read_dropout(const AttentionProblem& problem,
+                                             const std::int64_t* counter);
 
 /// Which keys the queries of one tile see. Query i sees keys [low[i], high[i]); one that sees none,
 /// or is beyond the tile, has low = keys and high = 0, so that it never widens a union.
