@@ -123,7 +123,7 @@ TEST(ToToml, EveryFieldIsPrintedWhereItIsSet) {
 }
 
 TEST(ToToml, ExamplesParseBackEqual) {
-  for (const char* name : {"smallest", "gpt2-124m", "llama-60m"}) {
+  for (const char* name : {"smallest", "quickstart", "gpt2-124m", "llama-60m"}) {
     const RunConfig config =
         load_run_config(source_file(std::string("examples/") + name + ".toml"));
     EXPECT_EQ(parse_run_config(to_toml(config), "other.toml"), config) << name;
