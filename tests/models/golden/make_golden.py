@@ -86,7 +86,7 @@ ROPE_LLAMA3 = {
     "factor": 8.0,
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
+    "original_max_position_embeddings": 128,
     "rope_theta": 10000.0,
 }
 ROPE_YARN = {
