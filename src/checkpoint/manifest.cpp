@@ -65,13 +65,13 @@ Manifest parse_manifest(std::string_view text, std::string_view path) {
                 shortened(version), kFormatVersion);
   require_input(files.is_object(), "{}: files: expected an object, found {}", path,
                 shortened(files));
-  const std::string expected = digest_of(version, files);
-  require_input(digest == expected, "{}: damaged: its digest is {}, its contents give \"{}\"", path,
-                shortened(digest), expected);
   Manifest manifest;
   for (const auto& item : files.items()) {
     manifest.emplace(item.key(), read_entry(item.key(), item.value(), path));
   }
+  const std::string expected = digest_of(version, files);
+  require_input(digest == expected, "{}: damaged: its digest is {}, its contents give \"{}\"", path,
+                shortened(digest), expected);
   return manifest;
 }
 

@@ -38,9 +38,11 @@ Json state() {
 }
 
 void flip(const fs::path& path, std::size_t bit) {
-  std::string text = read_file(path);
-  text[bit / 8] = static_cast<char>(text[bit / 8] ^ (1 << (bit % 8)));
-  write_bytes(path, text);
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekg(static_cast<std::streamoff>(bit / 8));
+  const int byte = file.get() ^ (1 << (bit % 8));
+  file.seekp(static_cast<std::streamoff>(bit / 8));
+  file.put(static_cast<char>(byte));
 }
 
 TEST(Checkpoint, RoundTrips) {

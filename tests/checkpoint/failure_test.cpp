@@ -87,24 +87,34 @@ TEST(CheckpointFailure, AWriteThatFailsLeavesOnlyWhatWas) {
   before.expect_in(Checkpoint(kept));
 }
 
+/// A file system of one mebibyte, where the system lets us mount one.
+class SmallDisk {
+ public:
+  SmallDisk() : mounted_(::mount("tmpfs", path().c_str(), "tmpfs", 0, "size=1m") == 0) {}
+  ~SmallDisk() {
+    if (mounted_) ::umount2(path().c_str(), MNT_DETACH);
+  }
+  bool mounted() const { return mounted_; }
+  const fs::path& path() const { return directory_.path(); }
+
+ private:
+  TemporaryDirectory directory_;
+  bool mounted_;
+};
+
 TEST(CheckpointFailure, AFullDiskIsNamed) {
-  const TemporaryDirectory disk;
-  if (::mount("tmpfs", disk.path().c_str(), "tmpfs", 0, "size=1m") != 0) {
-    GTEST_SKIP() << "cannot mount a small disk (needs root): " << std::strerror(errno);
-  }
-  {
-    const Tensors before = of_size(kSmall);
-    BackgroundWriter writer(disk.path(), 1);
-    writer.save(1, before.named(), Json::object());
-    writer.save(2, of_size(kLarge).named(), Json::object());
-    expect_input_error([&] { writer.wait(); }, {"tensors.safetensors", "No space left on device"});
-    EXPECT_EQ(listing(disk.path() / "checkpoints"), Names{"step_000001"});
-    before.expect_in(Checkpoint(*find_latest(disk.path())));
-    writer.save(3, before.named(), Json::object());
-    writer.wait();
-    EXPECT_EQ(listing(disk.path() / "checkpoints"), Names{"step_000003"});
-  }
-  ::umount(disk.path().c_str());
+  const SmallDisk disk;
+  if (!disk.mounted()) GTEST_SKIP() << "cannot mount a small disk: " << std::strerror(errno);
+  const Tensors before = of_size(kSmall);
+  BackgroundWriter writer(disk.path(), 1);
+  writer.save(1, before.named(), Json::object());
+  writer.save(2, of_size(kLarge).named(), Json::object());
+  expect_input_error([&] { writer.wait(); }, {"tensors.safetensors", "No space left on device"});
+  EXPECT_EQ(listing(disk.path() / "checkpoints"), Names{"step_000001"});
+  before.expect_in(Checkpoint(*find_latest(disk.path())));
+  writer.save(3, before.named(), Json::object());
+  writer.wait();
+  EXPECT_EQ(listing(disk.path() / "checkpoints"), Names{"step_000003"});
 }
 
 TEST(CheckpointFailure, ADirectoryThatCannotBeMadeIsNamed) {

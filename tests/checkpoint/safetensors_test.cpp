@@ -246,7 +246,7 @@ TEST(ExpectTensors, ListsTheFirstDifferences) {
        "norm: checkpoint has fp32[8], the model needs bf16[8]",
        "absent: not there, the model needs fp32[2]", "the model has no such tensor"});
   std::vector<TensorSpec> many;
-  for (int i = 0; i < 10; ++i) many.push_back({"x" + std::to_string(i), {DType::fp32, {1}}});
+  for (int i = 0; i < 10; ++i) many.push_back({fmt::format("x{}", i), {DType::fp32, {1}}});
   expect_input_error([&] { expect_tensors(file, many); }, {"x3: not there", "and 9 more"});
 }
 
