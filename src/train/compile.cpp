@@ -1,0 +1,137 @@
+#include "train/compile.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "config/environment.h"
+#include "kernels/cpu/calibrate.h"
+#include "models/model.h"
+#include "passes/hoist_weights.h"
+#include "passes/pipeline.h"
+
+namespace bessemer::train {
+namespace {
+
+passes::Recipe recipe_of(config::Recipe recipe) {
+  return recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
+}
+
+passes::StepOptions step_options(const config::RunConfig& config, std::int64_t micro_batches) {
+  passes::StepOptions options;
+  options.recipe = recipe_of(config.precision.recipe);
+  options.accumulates = micro_batches > 1;
+  options.optimizer = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon,
+                       config.optimizer.weight_decay, config.optimizer.gradient_clip};
+  return options;
+}
+
+struct GenerationGraphs {
+  ir::Graph refresh{"refresh"};
+  ir::Graph prefill, decode;
+};
+
+GenerationGraphs generation_graphs(const models::Architecture& architecture, passes::Recipe recipe,
+                                   std::int64_t cache_length, passes::Runner& runner) {
+  GenerationGraphs graphs;
+  const auto compile = [&](std::int64_t tokens, const char* name) {
+    ir::Graph graph = models::decode_graph(architecture, {1, tokens}, cache_length);
+    graph.set_name(name);
+    passes::ForwardGraphs compiled = passes::compile_forward(graph, recipe, runner);
+    graphs.refresh = passes::merge_refresh(std::move(graphs.refresh), compiled.refresh);
+    return std::move(compiled.forward);
+  };
+  graphs.prefill = compile(kPrefillTokens, "prefill");
+  graphs.decode = compile(1, "decode");
+  return graphs;
+}
+
+// A refresh without nodes would be a program that does nothing.
+void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs) {
+  if (!refresh.nodes().empty()) graphs.push_back(&refresh);
+}
+
+}  // namespace
+
+CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
+                        const cost::MachineDescription& machine, passes::Runner& runner) {
+  CompiledRun run;
+  run.architecture = architecture;
+  run.micro_batches = *config.train.global_batch_size / config.train.micro_batch_size;
+  const models::BatchShape shape{config.train.micro_batch_size, config.data.sequence_length};
+  models::Architecture without_dropout = architecture;
+  without_dropout.dropout = 0;
+  const passes::StepOptions options = step_options(config, run.micro_batches);
+  passes::StepGraphs step =
+      passes::compile_step(models::loss_graph(architecture, shape),
+                           models::loss_graph(without_dropout, shape), options, runner);
+  GenerationGraphs generation;
+  if (config.train.sample_every > 0) {
+    run.sample_cache = std::min(architecture.context, config.data.sequence_length +
+                                                          config.train.sample_tokens);
+    generation =
+        generation_graphs(without_dropout, options.recipe, run.sample_cache, runner);
+    step.refresh = passes::merge_refresh(std::move(step.refresh), generation.refresh);
+  }
+  std::vector<const ir::Graph*> graphs;
+  add_refresh(step.refresh, graphs);
+  graphs.push_back(&step.accumulate_first);
+  if (step.accumulate) graphs.push_back(&*step.accumulate);
+  graphs.push_back(&step.update);
+  if (step.evaluate) graphs.push_back(&*step.evaluate);
+  if (run.sample_cache > 0) {
+    graphs.push_back(&generation.prefill);
+    graphs.push_back(&generation.decode);
+  }
+  run.plan = plan::make_plan(graphs, machine);
+  return run;
+}
+
+plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,
+                              std::int64_t cache_length, const cost::MachineDescription& machine,
+                              passes::Runner& runner) {
+  const GenerationGraphs generation =
+      generation_graphs(architecture, recipe_of(recipe), cache_length, runner);
+  std::vector<const ir::Graph*> graphs;
+  add_refresh(generation.refresh, graphs);
+  graphs.push_back(&generation.prefill);
+  graphs.push_back(&generation.decode);
+  return plan::make_plan(graphs, machine);
+}
+
+plan::Plan compile_evaluation(const models::Architecture& architecture, config::Recipe recipe,
+                              std::int64_t sequences, std::int64_t sequence_length,
+                              const cost::MachineDescription& machine, passes::Runner& runner) {
+  ir::Graph graph = models::loss_graph(architecture, {sequences, sequence_length});
+  graph.set_name("evaluate");
+  const passes::ForwardGraphs compiled =
+      passes::compile_forward(graph, recipe_of(recipe), runner);
+  std::vector<const ir::Graph*> graphs;
+  add_refresh(compiled.refresh, graphs);
+  graphs.push_back(&compiled.forward);
+  return plan::make_plan(graphs, machine);
+}
+
+std::filesystem::path calibration_path() { return config::cache_directory() / "machine.json"; }
+
+cost::MachineDescription calibrate() {
+  cost::MachineDescription machine = cost::describe_here();
+  machine.matmul_flops_fp32 = kernels::cpu::measure_matmul_peak(DType::fp32);
+  machine.matmul_flops_bf16 = kernels::cpu::measure_matmul_peak(DType::bf16);
+  machine.copy_bandwidth = kernels::cpu::measure_copy_bandwidth();
+  machine.measured = true;
+  try {
+    cost::save(machine, calibration_path());
+  } catch (const std::exception& error) {  // a read-only home costs a measurement at the next start
+    log::warn("the calibration is not kept: {}", error.what());
+  }
+  return machine;
+}
+
+cost::MachineDescription measured_machine() {
+  if (auto cached = cost::load(calibration_path(), cost::describe_here())) return *cached;
+  log::info("measuring this machine's rates once (kept in {})", calibration_path().string());
+  return calibrate();
+}
+
+}  // namespace bessemer::train

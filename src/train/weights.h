@@ -1,0 +1,37 @@
+// Filling a model's parameters, and taking them out again.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+
+#include "checkpoint/tensor_source.h"
+#include "models/model.h"
+#include "runtime/executor.h"
+
+namespace bessemer::train {
+
+/// Where parameters go: the fp32 values of the tensor of that name, or null to leave it out.
+using ParameterSink = std::function<float*(const models::ParameterInfo&)>;
+
+/// The executor's own tensors; parameters the plan does not have are left out.
+ParameterSink into(const runtime::Executor& executor);
+
+/// Draws every parameter by its rule.
+void draw_parameters(const models::Architecture& architecture, std::uint64_t seed,
+                     const ParameterSink& sink);
+
+/// Reads parameters by our names (a checkpoint) or by Hugging Face's names, which ever the source
+/// has; converts to fp32 from fp32, bf16 or fp16. A tied head may be absent. InputError names the
+/// tensor that is missing or of another shape.
+void read_parameters(const models::Architecture& architecture,
+                     const checkpoint::TensorSource& source, const ParameterSink& sink);
+
+/// Writes a Hugging Face directory (safetensors, config.json and, where `tokenizer` is not empty,
+/// tokenizer.json) from a source with our names.
+void write_hugging_face_model(const models::Architecture& architecture,
+                              const checkpoint::TensorSource& source,
+                              const std::filesystem::path& tokenizer,
+                              const std::filesystem::path& directory);
+
+}  // namespace bessemer::train
