@@ -1,0 +1,40 @@
+// The data of a run: from the run file's [data] to a loader's sequences.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "data/dataset.h"
+#include "data/tokenizer.h"
+
+namespace bessemer::train {
+
+struct ValidationSource {
+  std::string name;
+  std::shared_ptr<const data::Dataset> dataset;
+};
+
+struct Corpus {
+  std::filesystem::path tokenizer_path;
+  std::shared_ptr<const data::Tokenizer> tokenizer;  // null: sources are token files without one
+  std::shared_ptr<const data::SequenceSource> training;  // all sources, mixed by weight
+  std::vector<ValidationSource> validation;              // sources that keep documents out
+  std::uint64_t training_tokens = 0;                     // of one epoch of every source
+  std::int32_t vocabulary = 0;                           // one more than the highest id
+};
+
+/// Builds (or reuses) tokenizer and token files and opens them. Where the run names no tokenizer,
+/// one is trained. Shows progress on standard error. InputError for anything wrong with the data.
+Corpus prepare_corpus(const config::RunConfig& config);
+
+/// One dataset over all documents of a text, JSONL or token-file path, in the corpus's order; for
+/// `bessemer eval`. `work` is a directory for the token files.
+std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,
+                                                         const std::filesystem::path& tokenizer,
+                                                         std::int64_t sequence_length,
+                                                         const std::filesystem::path& work);
+
+}  // namespace bessemer::train
