@@ -36,7 +36,7 @@ const std::vector<Case>& cases() {
        1,
        3,
        {{"causal", true}, {"window", std::int64_t{4}}, {"dropout", 0.3}, {"site", std::int64_t{9}}},
-       {0, 7, 0, 7, 0, 7, 3, 7, 3, 7, 3, 6}},
+       {0, 7, 0, 7, 0, 7, 0, 7, 3, 7, 3, 6}},
   };
   return table;
 }
@@ -135,6 +135,26 @@ TEST(ReferenceAttention, AQueryThatSeesNothingGivesZeroAndItsGradientIsZero) {
       EXPECT_EQ(gradient[0].get(blind * c.head_size + d), 0) << c.name;
     }
   }
+}
+
+// Head h reads key head h * K / H: the same as each key head written out H / K times in a row.
+TEST(ReferenceAttention, NeighbouringHeadsShareAKeyHead) {
+  const TensorType many = fp64({1, 3, 4, 2});
+  const Tensor q = normal(many, 1);
+  const Tensor k = normal(fp64({1, 3, 2, 2}), 2), v = normal(k.type(), 3);
+  Tensor every_k(many), every_v(many);
+  for (std::int64_t i = 0; i < every_k.size(); ++i) {
+    const std::int64_t token = i / 8, head = i / 2 % 4, d = i % 2;
+    const std::int64_t source = (token * 2 + head / 2) * 2 + d;
+    every_k.set(i, k.get(source));
+    every_v.set(i, v.get(source));
+  }
+  const auto run = [&](const Tensor& keys, const Tensor& values) {
+    return run_kernel(reference::attention, {q, keys, values}, {many, fp64({1, 4, 3})},
+                      {{"scale", 0.7}})
+        .results[0];
+  };
+  EXPECT_TRUE(same_bits(run(k, v), run(every_k, every_v)));
 }
 
 TEST(ReferenceAttention, HugeScoresStayFinite) {

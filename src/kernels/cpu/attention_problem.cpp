@@ -1,11 +1,10 @@
 #include "kernels/cpu/attention_problem.h"
 
-#include <limits>
-
 namespace bessemer::kernels::cpu {
 namespace {
 
 constexpr std::int64_t kLargestHeadSize = 256;
+constexpr std::int64_t kLongest = std::int64_t{1} << 28;  // four of them fit 32 bits
 
 std::optional<std::string> refusal(const KernelRequest& request, const TensorType& q,
                                    const TensorType& k, std::size_t optionals) {
@@ -15,7 +14,6 @@ std::optional<std::string> refusal(const KernelRequest& request, const TensorTyp
   if (q.dim(3) > kLargestHeadSize || q.dim(3) < 1) {
     return fmt::format("head size {}: takes 1 to {}", q.dim(3), kLargestHeadSize);
   }
-  constexpr std::int64_t kLongest = std::numeric_limits<std::int32_t>::max() / 2;
   if (q.dim(1) > kLongest || k.dim(1) > kLongest) {
     return fmt::format("{} queries and {} keys: takes up to {}", q.dim(1), k.dim(1), kLongest);
   }
@@ -66,39 +64,66 @@ std::optional<AttentionDropout> read_dropout(const AttentionProblem& problem,
       static_cast<float>(keep_scale(problem.dropout))};
 }
 
+namespace {
+
+/// The interval of each query before the end of the tile is seen to: causal mask and window. Plain
+/// loops over 32-bit integers, which compilers turn into vectors.
+void start_intervals(const AttentionProblem& problem, std::int64_t first, TileVisibility& tile) {
+  constexpr std::int64_t kFar = 2 * kLongest;
+  const auto keys = static_cast<std::int32_t>(problem.keys);
+  const auto diagonal = static_cast<std::int32_t>(first + problem.keys - problem.queries);
+  const auto ahead = static_cast<std::int32_t>(problem.causal ? 1 : kFar);
+  const auto behind =
+      static_cast<std::int32_t>(problem.window > 0 ? std::min(problem.window, kFar) - 1 : kFar);
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(kQueryTile); ++i) {
+    tile.low[i] = std::max(0, diagonal + i - behind);
+    tile.high[i] = std::min(keys, diagonal + i + ahead);
+  }
+}
+
+/// Unions and intersection from the intervals.
+void summarize(std::int32_t keys, TileVisibility& tile) {
+  tile.any_low = keys, tile.any_high = 0;
+  tile.all_low = 0, tile.all_high = keys;
+  for (std::int64_t strip = 0; strip < kStrips; ++strip) {
+    std::int32_t any_low = keys, any_high = 0, all_low = 0, all_high = keys;
+    for (std::int64_t i = strip * kStrip; i < (strip + 1) * kStrip; ++i) {
+      any_low = std::min(any_low, tile.low[i]);
+      any_high = std::max(any_high, tile.high[i]);
+      all_low = std::max(all_low, tile.low[i]);
+      all_high = std::min(all_high, tile.high[i]);
+    }
+    tile.strip_low[strip] = any_low;
+    tile.strip_high[strip] = any_high;
+    tile.any_low = std::min(tile.any_low, any_low);
+    tile.any_high = std::max(tile.any_high, any_high);
+    if (strip >= tile.strips) continue;
+    tile.all_low = std::max(tile.all_low, all_low);
+    tile.all_high = std::min(tile.all_high, all_high);
+  }
+}
+
+}  // namespace
+
 TileVisibility see_keys(const AttentionProblem& problem, const std::int32_t* visibility,
                         std::int64_t b, std::int64_t first, std::int64_t count) {
-  const std::int64_t keys = problem.keys;
-  const auto none = static_cast<std::int32_t>(keys);
+  const auto keys = static_cast<std::int32_t>(problem.keys);
   TileVisibility tile;
   tile.strips = (count + kStrip - 1) / kStrip;
-  tile.any_low = none, tile.any_high = 0;
-  tile.all_low = 0, tile.all_high = none;
-  std::fill_n(tile.strip_low, kStrips, none);
-  std::fill_n(tile.strip_high, kStrips, 0);
-  for (std::int64_t i = 0; i < tile.strips * kStrip; ++i) {
-    std::int64_t low = 0, high = i < count ? keys : 0;
-    const std::int64_t diagonal = first + i + keys - problem.queries;
-    if (problem.causal) high = std::min(high, diagonal + 1);
-    if (problem.window > 0) low = std::max(low, diagonal - problem.window + 1);
-    if (visibility != nullptr && i < count) {
-      const std::int32_t* interval = visibility + (b * problem.queries + first + i) * 2;
-      low = std::max<std::int64_t>(low, interval[0]);
-      high = std::min<std::int64_t>(high, interval[1]);
+  start_intervals(problem, first, tile);
+  if (visibility != nullptr) {
+    const std::int32_t* interval = visibility + (b * problem.queries + first) * 2;
+    for (std::int64_t i = 0; i < count; ++i) {
+      tile.low[i] = std::max(tile.low[i], interval[2 * i]);
+      tile.high[i] = std::min(tile.high[i], interval[2 * i + 1]);
     }
-    const bool empty = low >= high;
-    tile.low[i] = empty ? none : static_cast<std::int32_t>(low);
-    tile.high[i] = empty ? 0 : static_cast<std::int32_t>(high);
-    const std::int64_t strip = i / kStrip;
-    tile.strip_low[strip] = std::min(tile.strip_low[strip], tile.low[i]);
-    tile.strip_high[strip] = std::max(tile.strip_high[strip], tile.high[i]);
-    tile.all_low = std::max(tile.all_low, tile.low[i]);
-    tile.all_high = std::min(tile.all_high, tile.high[i]);
   }
-  for (std::int64_t strip = 0; strip < tile.strips; ++strip) {
-    tile.any_low = std::min(tile.any_low, tile.strip_low[strip]);
-    tile.any_high = std::max(tile.any_high, tile.strip_high[strip]);
+  for (std::int64_t i = 0; i < kQueryTile; ++i) {
+    const bool empty = i >= count || tile.low[i] >= tile.high[i];
+    tile.low[i] = empty ? keys : tile.low[i];
+    tile.high[i] = empty ? 0 : tile.high[i];
   }
+  summarize(keys, tile);
   return tile;
 }
 

@@ -20,7 +20,7 @@
 namespace bessemer::kernels::cpu {
 
 constexpr std::int64_t kQueryTile = 64;
-constexpr std::int64_t kKeyBlock = 128;
+constexpr std::int64_t kKeyBlock = 64;
 /// Visibility is decided for strips of this many queries: the widest vector of floats. Rows of
 /// packed tiles are padded to a multiple of it.
 constexpr std::int64_t kStrip = 16;

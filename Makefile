@@ -1,0 +1,53 @@
+# A thin front: CMake presets do the building, tools/ the rest. `make help` lists the targets.
+
+PYTHON ?= python3
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+
+.DEFAULT_GOAL := build
+.PHONY: deps build quickstart test test-asan test-peers bench fuzz lint format install clean help
+
+deps: ## install the Debian/Ubuntu packages that are missing
+	@tools/install_deps
+
+build: deps ## compile everything; the program is build/bessemer
+	cmake --preset release
+	cmake --build --preset release
+
+quickstart: build ## train a small model on three real corpora, about five minutes
+	tools/quickstart
+
+test: build ## run the tests
+	ctest --test-dir build --output-on-failure
+
+test-asan: deps ## run the tests under the address and undefined-behaviour sanitizers
+	cmake --preset asan-ubsan
+	cmake --build --preset asan-ubsan
+	ctest --test-dir build-asan --output-on-failure
+
+test-peers: build ## compare with PyTorch and transformers (PYTHON=python-that-has-them)
+	PYTHON=$(PYTHON) tests/peers/run
+
+bench: build ## run the kernel benchmarks, then Bessemer and PyTorch side by side
+	@set -e; for program in build/bench_*; do echo "== $$program"; "$$program"; done
+	PYTHON=$(PYTHON) bench/peers/run
+
+fuzz: deps ## run each fuzz target for FUZZ_SECONDS (60)
+	cmake --preset fuzz
+	cmake --build --preset fuzz --target fuzzers
+	tools/fuzz $(FUZZ_SECONDS)
+
+lint: deps ## check layering, formatting and a chosen set of clang-tidy checks
+	tools/lint
+
+format: deps ## bring every source file to .clang-format
+	find src tests bench -name '*.h' -o -name '*.cpp' | xargs clang-format -i
+
+install: build ## install to PREFIX (/usr/local)
+	cmake --install build --prefix $(PREFIX)
+
+clean: ## remove the build directories
+	rm -rf build build-debug build-asan build-fuzz
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

@@ -1,0 +1,81 @@
+#include "checkpoint/background_writer.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/partial_directory.h"
+
+namespace bessemer::checkpoint {
+namespace {
+
+constexpr std::int64_t kCopyGrain = std::int64_t{1} << 20;
+
+void copy(std::byte* to, std::span<const std::byte> from) {
+  parallel_for(static_cast<std::int64_t>(from.size()), kCopyGrain,
+               [&](std::int64_t begin, std::int64_t end) {
+                 std::memcpy(to + begin, from.data() + begin,
+                             static_cast<std::size_t>(end - begin));
+               });
+}
+
+}  // namespace
+
+BackgroundWriter::BackgroundWriter(std::filesystem::path run_directory, int keep)
+    : run_directory_(std::move(run_directory)), keep_(keep) {
+  remove_leftovers(checkpoint_path(run_directory_, 0).parent_path());
+}
+
+BackgroundWriter::~BackgroundWriter() {
+  try {
+    wait();
+  } catch (const std::exception& error) {
+    log::error("the last checkpoint was not saved: {}", error.what());
+  }
+}
+
+std::size_t BackgroundWriter::snapshot_bytes(std::span<const TensorSpec> specs) {
+  std::size_t bytes = 0;
+  for (const TensorSpec& spec : specs) bytes += align_up(spec.type.bytes());
+  return bytes;
+}
+
+void BackgroundWriter::reserve(std::span<const TensorSpec> specs) {
+  wait();
+  reserve_bytes(snapshot_bytes(specs));
+}
+
+void BackgroundWriter::reserve_bytes(std::size_t bytes) {
+  if (bytes <= buffer_.size()) return;
+  buffer_ = Arena();  // the old one goes first: never both
+  buffer_ = Arena(bytes);
+}
+
+void BackgroundWriter::save(std::int64_t step, std::span<const NamedTensor> tensors,
+                            nlohmann::json state) {
+  wait();
+  reserve_bytes(snapshot_bytes(specs_of(tensors)));
+  snapshot_.assign(tensors.begin(), tensors.end());
+  std::byte* next = buffer_.data();
+  for (NamedTensor& tensor : snapshot_) {
+    const std::size_t bytes = tensor.view.type.bytes();
+    require(tensor.view.bytes.size() == bytes, "tensor {} is {}, but {} bytes were given",
+            tensor.name, to_string(tensor.view.type), tensor.view.bytes.size());
+    copy(next, tensor.view.bytes);
+    tensor.view.bytes = {next, bytes};
+    next += align_up(bytes);
+  }
+  writing_ = std::async(std::launch::async, [this, step, text = std::move(state)] {
+    const auto written = write_checkpoint(run_directory_, step, snapshot_, text);
+    keep_last(run_directory_, keep_, written);
+  });
+}
+
+void BackgroundWriter::wait() {
+  if (writing_.valid()) writing_.get();
+}
+
+}  // namespace bessemer::checkpoint

@@ -1,0 +1,54 @@
+// The names that the enumerations of a run file have in it.
+#pragma once
+
+#include <string_view>
+
+#include "config/run_config.h"
+
+namespace bessemer::config {
+
+template <typename Enum>
+struct Named {
+  Enum value;
+  std::string_view name;
+};
+
+inline constexpr Named<Architecture> kArchitectures[] = {{Architecture::gpt2, "gpt2"},
+                                                         {Architecture::llama, "llama"}};
+inline constexpr Named<RopeScalingType> kRopeScalings[] = {{RopeScalingType::none, "none"},
+                                                           {RopeScalingType::linear, "linear"},
+                                                           {RopeScalingType::llama3, "llama3"},
+                                                           {RopeScalingType::yarn, "yarn"}};
+inline constexpr Named<OptimizerKind> kOptimizers[] = {{OptimizerKind::adamw, "adamw"}};
+inline constexpr Named<Schedule> kSchedules[] = {{Schedule::constant, "constant"},
+                                                 {Schedule::linear, "linear"},
+                                                 {Schedule::cosine, "cosine"},
+                                                 {Schedule::wsd, "wsd"}};
+inline constexpr Named<Recipe> kRecipes[] = {{Recipe::fp32, "fp32"}, {Recipe::bf16, "bf16"}};
+inline constexpr Named<Recompute> kRecomputes[] = {{Recompute::none, "none"}};
+inline constexpr Named<Offload> kOffloads[] = {{Offload::none, "none"}};
+inline constexpr Named<Device> kDevices[] = {{Device::cpu, "cpu"}};
+inline constexpr Named<log::Level> kLevels[] = {{log::Level::debug, "debug"},
+                                                {log::Level::info, "info"},
+                                                {log::Level::warn, "warn"},
+                                                {log::Level::error, "error"},
+                                                {log::Level::off, "off"}};
+
+template <typename Enum, std::size_t N>
+constexpr std::string_view name_in(const Named<Enum> (&names)[N], Enum value) {
+  for (const auto& named : names)
+    if (named.value == value) return named.name;
+  return "?";
+}
+
+constexpr std::string_view name_of(Architecture v) { return name_in(kArchitectures, v); }
+constexpr std::string_view name_of(RopeScalingType v) { return name_in(kRopeScalings, v); }
+constexpr std::string_view name_of(OptimizerKind v) { return name_in(kOptimizers, v); }
+constexpr std::string_view name_of(Schedule v) { return name_in(kSchedules, v); }
+constexpr std::string_view name_of(Recipe v) { return name_in(kRecipes, v); }
+constexpr std::string_view name_of(Recompute v) { return name_in(kRecomputes, v); }
+constexpr std::string_view name_of(Offload v) { return name_in(kOffloads, v); }
+constexpr std::string_view name_of(Device v) { return name_in(kDevices, v); }
+constexpr std::string_view name_of(log::Level v) { return name_in(kLevels, v); }
+
+}  // namespace bessemer::config

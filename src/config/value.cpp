@@ -1,0 +1,169 @@
+#include "config/value.h"
+
+#include <cmath>
+
+#include <array>
+#include <charconv>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace bessemer::config {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t bytes;
+};
+// Larger units first, so that print() takes the first that divides.
+constexpr std::array kBinaryUnits = {
+    Unit{"TiB", 1ull << 40},
+    Unit{"GiB", 1ull << 30},
+    Unit{"MiB", 1ull << 20},
+    Unit{"KiB", 1ull << 10},
+    Unit{"B", 1},
+};
+constexpr std::array kDecimalUnits = {
+    Unit{"TB", 1'000'000'000'000ull},
+    Unit{"GB", 1'000'000'000ull},
+    Unit{"MB", 1'000'000ull},
+    Unit{"KB", 1'000ull},
+};
+
+std::optional<std::uint64_t> unit_of(std::string_view name) {
+  for (const Unit& unit : kBinaryUnits)
+    if (unit.name == name) return unit.bytes;
+  for (const Unit& unit : kDecimalUnits)
+    if (unit.name == name) return unit.bytes;
+  return {};
+}
+
+// Both limits keep the count within what print() can write as text and a file can hold.
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 62;
+
+}  // namespace
+
+std::string describe(const Value& value) {
+  if (!value.raw.empty()) return fmt::format("'{}'", value.raw);
+  struct Visitor {
+    std::string operator()(std::monostate) const { return "an array, a table or a date"; }
+    std::string operator()(bool v) const { return print(v); }
+    std::string operator()(std::int64_t v) const { return print(v); }
+    std::string operator()(double v) const { return print(v); }
+    std::string operator()(const std::string& v) const { return print(std::string_view(v)); }
+  };
+  return std::visit(Visitor{}, value.scalar);
+}
+
+std::string describe(const IntegerRange& range) {
+  const bool bounded_below = range.low != std::numeric_limits<std::int64_t>::min();
+  const bool bounded_above = range.high != std::numeric_limits<std::int64_t>::max();
+  if (bounded_below && bounded_above)
+    return fmt::format("an integer from {} to {}", range.low, range.high);
+  if (bounded_below) return fmt::format("an integer of at least {}", range.low);
+  if (bounded_above) return fmt::format("an integer of at most {}", range.high);
+  return "an integer";
+}
+
+std::string describe(const RealRange& range) {
+  std::string text = "a number";
+  if (std::isfinite(range.low))
+    text += fmt::format(" {} {}", range.open_low ? "above" : "of at least", range.low);
+  if (std::isfinite(range.high)) {
+    if (std::isfinite(range.low)) text += " and";
+    text += fmt::format(" {} {}", range.open_high ? "below" : "at most", range.high);
+  }
+  return text;
+}
+
+std::optional<std::int64_t> to_integer(const Value& value, const IntegerRange& range) {
+  std::optional<std::int64_t> result;
+  if (const auto* integer = std::get_if<std::int64_t>(&value.scalar)) result = *integer;
+  if (const auto* real = std::get_if<double>(&value.scalar))
+    if (std::abs(*real) <= 0x1p53 && std::trunc(*real) == *real)
+      result = static_cast<std::int64_t>(*real);
+  if (result && (*result < range.low || *result > range.high)) result.reset();
+  return result;
+}
+
+std::optional<double> to_real(const Value& value, const RealRange& range) {
+  std::optional<double> result;
+  if (const auto* integer = std::get_if<std::int64_t>(&value.scalar))
+    result = static_cast<double>(*integer);
+  if (const auto* real = std::get_if<double>(&value.scalar)) result = *real;
+  if (!result || !std::isfinite(*result)) return {};
+  const bool low_enough = range.open_high ? *result < range.high : *result <= range.high;
+  const bool high_enough = range.open_low ? *result > range.low : *result >= range.low;
+  if (!low_enough || !high_enough) return {};
+  return result;
+}
+
+std::optional<bool> to_boolean(const Value& value) {
+  if (const auto* boolean = std::get_if<bool>(&value.scalar)) return *boolean;
+  return {};
+}
+
+std::optional<std::string> to_text(const Value& value) {
+  if (const auto* text = std::get_if<std::string>(&value.scalar)) return *text;
+  if (!value.raw.empty()) return value.raw;
+  return {};
+}
+
+std::optional<Bytes> to_bytes(const Value& value) {
+  if (const auto* integer = std::get_if<std::int64_t>(&value.scalar)) {
+    if (*integer < 1 || static_cast<std::uint64_t>(*integer) > kMostBytes) return {};
+    return Bytes{static_cast<std::uint64_t>(*integer)};
+  }
+  const auto* text = std::get_if<std::string>(&value.scalar);
+  if (!text) return {};
+  const char* const end = text->data() + text->size();
+  double number = 0;
+  const auto [rest, error] = std::from_chars(text->data(), end, number, std::chars_format::fixed);
+  if (error != std::errc{}) return {};
+  std::string_view name(rest, static_cast<std::size_t>(end - rest));
+  while (name.starts_with(' ')) name.remove_prefix(1);
+  const auto unit = unit_of(name);
+  if (!unit) return {};
+  const double bytes = number * static_cast<double>(*unit);
+  if (!(bytes >= 1) || bytes > static_cast<double>(kMostBytes)) return {};
+  return Bytes{static_cast<std::uint64_t>(bytes)};
+}
+
+std::string print(std::int64_t value) { return fmt::format("{}", value); }
+std::string print(bool value) { return value ? "true" : "false"; }
+
+std::string print(double value) {
+  std::string text = fmt::format("{}", value);
+  if (std::isfinite(value) && text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string print(std::string_view value) {
+  std::string text = "\"";
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      text += '\\';
+      text += c;
+    } else if (c == '\n') {
+      text += "\\n";
+    } else if (c == '\t') {
+      text += "\\t";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      text += fmt::format("\\u{:04X}", byte);
+    } else {
+      text += c;
+    }
+  }
+  return text + '"';
+}
+
+std::string print(Bytes value) {
+  // Text carries the number as a double; what that cannot hold exactly goes as an integer.
+  for (const Unit& unit : kBinaryUnits)
+    if (unit.bytes > 1 && value.count != 0 && value.count % unit.bytes == 0)
+      return fmt::format("\"{}{}\"", value.count / unit.bytes, unit.name);
+  return fmt::format("{}", value.count);
+}
+
+}  // namespace bessemer::config

@@ -1,0 +1,73 @@
+#include "cost/machine.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace bessemer::cost {
+namespace {
+
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("model name", 0) == 0) {
+      const auto colon = line.find(": ");
+      if (colon != std::string::npos) return line.substr(colon + 2);
+    }
+  }
+  return "unknown processor";
+}
+
+}  // namespace
+
+double predicted_seconds(const ops::Work& work, DType compute, const MachineDescription& machine) {
+  // Element-wise arithmetic of the vector units is far below a matmul's rate; an eighth is the
+  // ratio of their throughput without fused multiply-adds kept in registers.
+  const double rate = work.matmul ? machine.matmul_flops(compute) : machine.matmul_flops_fp32 / 8;
+  const double arithmetic = work.flops / rate;
+  const double memory = (work.bytes_read + work.bytes_written) / machine.copy_bandwidth;
+  return std::max(arithmetic, memory) + machine.instruction_overhead;
+}
+
+MachineDescription describe_here() {
+  MachineDescription machine;
+  machine.cpu = kernels::Machine::detect();
+  machine.name = fmt::format("{}, {} threads", processor_name(), machine.cpu.threads);
+  return machine;
+}
+
+std::optional<MachineDescription> load(const std::filesystem::path& path,
+                                       const MachineDescription& here) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
+  const auto number = [&](const char* key) {
+    const bool good = json.is_object() && json.contains(key) && json[key].is_number() &&
+                      json[key].get<double>() > 0;
+    require_input(good, "{}: '{}' must be a positive number; run 'bessemer doctor --calibrate'",
+                  path.string(), key);
+    return json[key].get<double>();
+  };
+  MachineDescription machine = here;
+  machine.matmul_flops_fp32 = number("matmul_flops_fp32");
+  machine.matmul_flops_bf16 = number("matmul_flops_bf16");
+  machine.copy_bandwidth = number("copy_bandwidth");
+  if (!json.contains("name") || json["name"] != here.name) return std::nullopt;
+  machine.measured = true;
+  return machine;
+}
+
+void save(const MachineDescription& machine, const std::filesystem::path& path) {
+  const nlohmann::json json{{"name", machine.name},
+                            {"matmul_flops_fp32", machine.matmul_flops_fp32},
+                            {"matmul_flops_bf16", machine.matmul_flops_bf16},
+                            {"copy_bandwidth", machine.copy_bandwidth}};
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
+  write_file_atomically(path, json.dump(2) + "\n");
+}
+
+}  // namespace bessemer::cost

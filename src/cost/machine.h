@@ -1,0 +1,43 @@
+// What the planner knows of a machine: measured rates, from a cache that `bessemer doctor
+// --calibrate` writes, or assumed ones.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/dtype.h"
+#include "kernels/kernel.h"
+#include "ops/op.h"
+
+namespace bessemer::cost {
+
+struct MachineDescription {
+  std::string name = "uncalibrated";
+  kernels::Machine cpu;
+  double matmul_flops_fp32 = 100e9;  // flop/s, all threads
+  double matmul_flops_bf16 = 100e9;
+  double copy_bandwidth = 10e9;      // bytes read plus bytes written, per second
+  double instruction_overhead = 3e-6;  // seconds
+  bool measured = false;
+
+  double matmul_flops(DType dtype) const {
+    return dtype == DType::bf16 ? matmul_flops_bf16 : matmul_flops_fp32;
+  }
+};
+
+/// Seconds one run of this work is expected to take: the larger of the time its arithmetic and its
+/// memory traffic need (Williams et al., "Roofline", 2009), plus the launch.
+double predicted_seconds(const ops::Work& work, DType compute, const MachineDescription& machine);
+
+/// Reads a description written by `save`; nothing where the file is missing or was made for another
+/// processor or thread count; InputError where it is broken.
+std::optional<MachineDescription> load(const std::filesystem::path& path,
+                                       const MachineDescription& here);
+void save(const MachineDescription& machine, const std::filesystem::path& path);
+
+/// This machine, uncalibrated: name of the processor, instruction sets, threads.
+MachineDescription describe_here();
+
+}  // namespace bessemer::cost

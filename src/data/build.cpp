@@ -1,0 +1,260 @@
+#include "data/build.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <set>
+#include <system_error>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "data/bpe_trainer.h"
+#include "data/indexed_dataset.h"
+#include "data/manifest.h"
+#include "data/parallel.h"
+#include "data/tokenizer_json.h"
+
+namespace bessemer::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kPieceBytes = 1 << 20;
+constexpr std::size_t kPiecesPerThread = 4;
+
+/// Holds `directory` against other builds.
+class DirectoryLock {
+ public:
+  explicit DirectoryLock(const fs::path& directory) {
+    const fs::path path = directory / ".lock";
+    descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (descriptor_ < 0) fail_input("{}: cannot create: {}", path.string(), std::strerror(errno));
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+    log::info("{}: another build is at work; waiting for it", directory.string());
+    while (::flock(descriptor_, LOCK_EX) != 0) {
+      if (errno == EINTR) continue;
+      const int code = errno;
+      ::close(descriptor_);
+      fail_input("{}: cannot lock: {}", path.string(), std::strerror(code));
+    }
+  }
+  ~DirectoryLock() { ::close(descriptor_); }
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+/// A source with the files its path means now.
+struct Input {
+  const CorpusSource* source;
+  std::vector<fs::path> files;
+  std::string description;
+};
+
+void check_name(const std::string& name) {
+  const bool good =
+      !name.empty() && name[0] != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+        return std::isalnum(c) || c == '-' || c == '_' || c == '.';
+      });
+  const bool clash = name.ends_with(".bin") || name.ends_with(".idx");
+  require_input(good && !clash,
+                "source name {:?}: expected letters, digits, '-', '_' and '.', "
+                "and no .bin or .idx at the end",
+                name);
+}
+
+std::vector<Input> find_inputs(const BuildOptions& options) {
+  require_input(!options.sources.empty(), "no data source; give a path to text or JSONL files");
+  std::set<std::string> names;
+  std::vector<Input> inputs;
+  for (const CorpusSource& source : options.sources) {
+    check_name(source.name);
+    require_input(names.insert(source.name).second, "source {:?} is there twice", source.name);
+    auto files = expand_path(source.path);
+    auto description = fmt::format("key {} files\n{}", options.text_key, describe_files(files));
+    inputs.push_back({&source, std::move(files), std::move(description)});
+  }
+  return inputs;
+}
+
+class Builder {
+ public:
+  Builder(const BuildOptions& options, std::vector<Input> inputs)
+      : options_(options),
+        inputs_(std::move(inputs)),
+        manifest_(read_manifest(options.directory)) {}
+
+  BuiltCorpus run() {
+    BuiltCorpus built;
+    built.tokenizer = options_.directory / "tokenizer.json";
+    const Tokenizer tokenizer = make_tokenizer(built.tokenizer);
+    for (const Input& input : inputs_) built.sources.push_back(make_source(input, tokenizer));
+    return built;
+  }
+
+ private:
+  /// What the tokenizer is made from.
+  std::string tokenizer_description() const {
+    if (options_.tokenizer) return "given\n" + digest_of(read_file(*options_.tokenizer));
+    std::string text = fmt::format("trained {} {} {}\n", options_.vocabulary, options_.pattern,
+                                   options_.training_bytes);
+    for (const Input& input : inputs_) text += input.description;
+    return text;
+  }
+
+  Tokenizer make_tokenizer(const fs::path& path) {
+    const std::string digest = digest_of(tokenizer_description());
+    std::error_code ignored;
+    if (manifest_.tokenizer_digest == digest && fs::exists(path, ignored) &&
+        digest_of(read_file(path)) == manifest_.tokenizer_content) {
+      return load_tokenizer(path);
+    }
+    Tokenizer tokenizer = options_.tokenizer ? load_tokenizer(*options_.tokenizer) : train();
+    tokenizer.end_of_text();  // complains now rather than after the tokenizer is written
+    const std::string json = to_tokenizer_json(tokenizer);
+    write_file_atomically(path, json);
+    manifest_.tokenizer_digest = digest;
+    manifest_.tokenizer_content = digest_of(json);
+    write_manifest(manifest_, options_.directory);
+    return tokenizer;
+  }
+
+  ReaderOptions reader_options(bool cuttable) const {
+    return {options_.text_key, cuttable ? kPieceBytes : 0};
+  }
+
+  void report(std::string_view stage, std::string_view source, std::uint64_t done,
+              std::uint64_t total) const {
+    if (options_.progress) options_.progress({stage, source, done, total});
+  }
+
+  Tokenizer train() const {
+    BpeTrainer trainer(BpeTrainerOptions{options_.vocabulary, options_.pattern});
+    const std::uint64_t share = options_.training_bytes / inputs_.size();
+    std::vector<Piece> pieces;
+    for (const Input& input : inputs_) {
+      DocumentReader reader(input.files, reader_options(trainer.cuttable()));
+      std::uint64_t bytes = 0;
+      while (bytes < share && read_pieces(reader, pieces)) {
+        trainer.add(pieces);
+        for (const Piece& piece : pieces) bytes += piece.text.size();
+        report("count words", input.source->name, reader.bytes_done(), reader.bytes_total());
+      }
+    }
+    const auto wanted = static_cast<std::uint64_t>(options_.vocabulary);
+    Tokenizer tokenizer = trainer.train([&](std::int32_t tokens) {
+      report("learn tokens", "", static_cast<std::uint64_t>(tokens), wanted);
+    });
+    if (tokenizer.vocabulary_size() < options_.vocabulary) {
+      log::warn("the corpus gave a vocabulary of {} tokens, not the {} asked for",
+                tokenizer.vocabulary_size(), options_.vocabulary);
+    }
+    return tokenizer;
+  }
+
+  /// Fills `pieces` with the next ones, a few for each thread. False at the end.
+  static bool read_pieces(DocumentReader& reader, std::vector<Piece>& pieces) {
+    const auto threads = static_cast<std::size_t>(thread_count());
+    const std::size_t most = kPieceBytes * kPiecesPerThread * threads;
+    std::size_t bytes = 0, count = 0;
+    while (bytes < most) {
+      if (count == pieces.size()) pieces.emplace_back();
+      if (!reader.next(pieces[count])) break;
+      bytes += pieces[count++].text.size();
+    }
+    pieces.resize(count);
+    return count > 0;
+  }
+
+  BuiltSource make_source(const Input& input, const Tokenizer& tokenizer) {
+    const std::string& name = input.source->name;
+    const fs::path prefix = options_.directory / name;
+    const std::string digest =
+        digest_of(fmt::format("{}\n{}\n{}", manifest_.tokenizer_content,
+                              options_.added_tokens == AddedTokens::as_ids, input.description));
+    if (const ManifestSource* known = manifest_.find(name);
+        known != nullptr && known->digest == digest && is_intact(*known, prefix)) {
+      return {name, prefix, known->documents, known->tokens, known->bytes, true};
+    }
+    ManifestSource made = tokenize(input, tokenizer, prefix);
+    made.digest = digest;
+    const BuiltSource built{name, prefix, made.documents, made.tokens, made.bytes, false};
+    manifest_.replace(std::move(made));
+    write_manifest(manifest_, options_.directory);
+    return built;
+  }
+
+  static bool is_intact(const ManifestSource& source, const fs::path& prefix) {
+    std::error_code code;
+    const auto has = [&](const fs::path& path, std::uint64_t bytes) {
+      return fs::is_regular_file(path, code) && fs::file_size(path, code) == bytes && !code;
+    };
+    return has(bin_path(prefix), source.bin_bytes) && has(idx_path(prefix), source.idx_bytes);
+  }
+
+  ManifestSource tokenize(const Input& input, const Tokenizer& tokenizer, const fs::path& prefix) {
+    DocumentReader reader(input.files, reader_options(tokenizer.cuttable()));
+    IndexedDatasetWriter writer(prefix, token_type_for(tokenizer.vocabulary_size()));
+    std::vector<Encoder> encoders;
+    for (int t = 0; t < thread_count(); ++t) encoders.emplace_back(tokenizer);
+    const std::int32_t end_of_text = tokenizer.end_of_text();
+    ManifestSource made{input.source->name};
+    std::vector<Piece> pieces;
+    std::vector<std::vector<std::int32_t>> ids;
+    while (read_pieces(reader, pieces)) {
+      if (ids.size() < pieces.size()) ids.resize(pieces.size());
+      parallel_throwing(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int thread) {
+        const auto at = static_cast<std::size_t>(i);
+        ids[at].clear();
+        encoders[static_cast<std::size_t>(thread)].encode(pieces[at].text, options_.added_tokens,
+                                                          ids[at]);
+      });
+      for (std::size_t i = 0; i < pieces.size(); ++i) {
+        made.bytes += pieces[i].text.size();
+        writer.append(ids[i]);
+        if (!pieces[i].ends_document) continue;
+        writer.append(std::span(&end_of_text, 1));
+        writer.end_document();
+      }
+      report("tokenize", input.source->name, reader.bytes_done(), reader.bytes_total());
+    }
+    made.documents = writer.documents();
+    made.tokens = writer.tokens();
+    manifest_.remove(input.source->name);  // a crash between here and the new entry: made anew
+    write_manifest(manifest_, options_.directory);
+    writer.finish();
+    made.bin_bytes = fs::file_size(bin_path(prefix));
+    made.idx_bytes = fs::file_size(idx_path(prefix));
+    return made;
+  }
+
+  const BuildOptions& options_;
+  std::vector<Input> inputs_;
+  Manifest manifest_;
+};
+
+}  // namespace
+
+BuiltCorpus build_corpus(const BuildOptions& options) {
+  std::vector<Input> inputs = find_inputs(options);
+  std::error_code code;
+  fs::create_directories(options.directory, code);
+  if (code) {
+    fail_input("{}: cannot create the directory: {}", options.directory.string(), code.message());
+  }
+  const DirectoryLock lock(options.directory);
+  return Builder(options, std::move(inputs)).run();
+}
+
+}  // namespace bessemer::data

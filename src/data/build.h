@@ -1,0 +1,73 @@
+// Corpus → tokenizer → token files, in one directory:
+//
+//   tokenizer.json   given, or trained on all sources
+//   NAME.bin, .idx   the tokens of source NAME (indexed_dataset.h): one sequence a document, each
+//                    with the end-of-text token behind it
+//   manifest.json    what these were made from, so that a second run makes only what changed
+//
+// Sources are recognised by the path, size and modification time of their files. Every file
+// appears under its name only when it is whole. A lock keeps two builds of one directory apart:
+// the second waits, and finds the work done. Memory is bounded by some pieces of text a thread
+// (and the longest document that cannot be cut), besides the words counted for training.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/source.h"
+#include "data/tokenizer.h"
+
+namespace bessemer::data {
+
+struct CorpusSource {
+  std::string name;  // of its files: letters, digits, '-', '_' and '.', not first
+  std::string path;  // file, directory or glob (source.h)
+};
+
+struct BuildProgress {
+  std::string_view stage;             // "count words", "learn tokens" or "tokenize"
+  std::string_view source;            // empty where all are meant
+  std::uint64_t done = 0, total = 0;  // bytes of files as stored; tokens while learning
+};
+
+struct BuildOptions {
+  std::vector<CorpusSource> sources;
+  std::filesystem::path directory;
+  std::string text_key = "text";
+
+  /// The tokenizer.json to use. Without one, a tokenizer is trained:
+  std::optional<std::filesystem::path> tokenizer;
+  std::int32_t vocabulary = 32768;
+  std::string pattern{kGpt2Pattern};
+  std::uint64_t training_bytes = std::uint64_t{1} << 30;  // of text at most, even over sources
+
+  /// Whether "<|endoftext|>" and the like inside a document are tokens or plain text.
+  AddedTokens added_tokens = AddedTokens::as_text;
+
+  std::function<void(const BuildProgress&)> progress;  // called from the calling thread
+};
+
+struct BuiltSource {
+  std::string name;
+  std::filesystem::path prefix;  // of .bin and .idx
+  std::uint64_t documents = 0;
+  std::uint64_t tokens = 0;  // end-of-text tokens included
+  std::uint64_t bytes = 0;   // of the documents' text
+  bool reused = false;
+};
+
+struct BuiltCorpus {
+  std::filesystem::path tokenizer;
+  std::vector<BuiltSource> sources;
+};
+
+/// InputError for anything wrong with paths, files or options; then no file that was there before
+/// is changed.
+BuiltCorpus build_corpus(const BuildOptions& options);
+
+}  // namespace bessemer::data

@@ -1,0 +1,27 @@
+// One line of a JSONL corpus: finds the text of a document in it.
+//
+// Own scanner rather than a JSON library, because a corpus is bytes: what stands in a string is
+// kept as it is, invalid UTF-8 and control characters included, where a library refuses the line.
+// Structure (braces, commas, literals, numbers, escapes) is checked in full.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace bessemer::data {
+
+/// Where and why a line is not what it should be. `place` counts bytes from 0.
+struct JsonLineError {
+  std::size_t place = 0;
+  std::string message;
+};
+
+/// Objects and arrays nest at most so deep.
+inline constexpr std::size_t kJsonDepth = 256;
+
+/// Reads the JSON object in `line` and puts the string under its top-level `key` in `text` (the
+/// first where there are several). A lone surrogate escape becomes U+FFFD. Throws JsonLineError.
+void read_json_text(std::string_view line, std::string_view key, std::string& text);
+
+}  // namespace bessemer::data

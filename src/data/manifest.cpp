@@ -1,0 +1,114 @@
+#include "data/manifest.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+
+namespace bessemer::data {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int kFormat = 1;
+
+fs::path manifest_path(const fs::path& directory) { return directory / "manifest.json"; }
+
+Manifest from_json(const json& document) {
+  Manifest manifest;
+  if (document.at("format") != kFormat) return manifest;
+  const json& tokenizer = document.at("tokenizer");
+  manifest.tokenizer_digest = tokenizer.at("made_from").get<std::string>();
+  manifest.tokenizer_content = tokenizer.at("content").get<std::string>();
+  for (const json& entry : document.at("sources")) {
+    ManifestSource source;
+    source.name = entry.at("name").get<std::string>();
+    source.digest = entry.at("made_from").get<std::string>();
+    source.documents = entry.at("documents").get<std::uint64_t>();
+    source.tokens = entry.at("tokens").get<std::uint64_t>();
+    source.bytes = entry.at("bytes").get<std::uint64_t>();
+    source.bin_bytes = entry.at("bin_bytes").get<std::uint64_t>();
+    source.idx_bytes = entry.at("idx_bytes").get<std::uint64_t>();
+    manifest.sources.push_back(std::move(source));
+  }
+  return manifest;
+}
+
+json to_json(const ManifestSource& source) {
+  return {{"name", source.name},           {"made_from", source.digest},
+          {"documents", source.documents}, {"tokens", source.tokens},
+          {"bytes", source.bytes},         {"bin_bytes", source.bin_bytes},
+          {"idx_bytes", source.idx_bytes}};
+}
+
+}  // namespace
+
+ManifestSource* Manifest::find(std::string_view name) {
+  const auto found = std::find_if(sources.begin(), sources.end(),
+                                  [&](const auto& source) { return source.name == name; });
+  return found == sources.end() ? nullptr : &*found;
+}
+
+void Manifest::replace(ManifestSource source) {
+  remove(source.name);
+  sources.push_back(std::move(source));
+}
+
+void Manifest::remove(std::string_view name) {
+  std::erase_if(sources, [&](const auto& source) { return source.name == name; });
+}
+
+Manifest read_manifest(const fs::path& directory) {
+  const fs::path path = manifest_path(directory);
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return {};
+  try {
+    return from_json(json::parse(read_file(path)));
+  } catch (const json::exception& error) {
+    log::warn("{}: not understood ({}); all is made anew", path.string(), error.what());
+    return {};
+  }
+}
+
+void write_manifest(const Manifest& manifest, const fs::path& directory) {
+  json sources = json::array();
+  for (const ManifestSource& source : manifest.sources) sources.push_back(to_json(source));
+  const json document = {
+      {"format", kFormat},
+      {"tokenizer",
+       {{"made_from", manifest.tokenizer_digest}, {"content", manifest.tokenizer_content}}},
+      {"sources", sources}};
+  write_file_atomically(manifest_path(directory), document.dump(2) + "\n");
+}
+
+std::string digest_of(std::string_view bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+std::string describe_files(const std::vector<fs::path>& files) {
+  std::string text;
+  for (const fs::path& file : files) {
+    struct stat info {};
+    if (::stat(file.c_str(), &info) != 0) {
+      fail_input("{}: cannot read its size: {}", file.string(), std::strerror(errno));
+    }
+    const std::string name = fs::absolute(file).lexically_normal().string();
+    text += fmt::format("{}:{} {} {}.{:09}\n", name.size(), name, info.st_size, info.st_mtim.tv_sec,
+                        info.st_mtim.tv_nsec);
+  }
+  return text;
+}
+
+}  // namespace bessemer::data

@@ -1,0 +1,62 @@
+#include "data/unicode_class.h"
+
+#include <algorithm>
+#include <string>
+
+#include "data/regex.h"
+#include "data/utf8.h"
+
+namespace bessemer::data {
+namespace {
+
+constexpr std::size_t kCodePoints = 0x110000;
+
+/// Planes 0 to 3 and 14 hold every assigned character that is not private use.
+bool can_have_a_property(char32_t rune) {
+  const char32_t plane = rune >> 16;
+  return (plane < 4 || plane == 14) && (rune < 0xD800 || rune > 0xDFFF);
+}
+
+void mark(std::string_view text, const std::string& pattern, RuneClass kind,
+          std::vector<RuneClass>& table) {
+  const Regex regex(pattern);
+  Regex::Matcher matcher(regex);
+  std::size_t from = 0;
+  while (const auto match = matcher.find(text, from)) {
+    const auto* p = reinterpret_cast<const unsigned char*>(text.data()) + match->first;
+    const auto* const end = reinterpret_cast<const unsigned char*>(text.data()) + match->second;
+    while (p < end) {
+      char32_t rune = 0;
+      p += decode_utf8(p, end, rune);
+      table[rune] = kind;
+    }
+    from = match->second;
+  }
+}
+
+}  // namespace
+
+UnicodeClasses::UnicodeClasses() : table_(kCodePoints, RuneClass::other) {
+  std::string all;
+  for (char32_t rune = 0; rune < kCodePoints; ++rune) {
+    if (can_have_a_property(rune)) append_utf8(all, rune);
+  }
+  mark(all, R"(\p{L}+)", RuneClass::letter, table_);
+  mark(all, R"(\p{N}+)", RuneClass::number, table_);
+  mark(all, R"(\s+)", RuneClass::space, table_);
+}
+
+const UnicodeClasses& UnicodeClasses::instance() {
+  static const UnicodeClasses classes;
+  return classes;
+}
+
+Rune UnicodeClasses::at(const unsigned char* p, const unsigned char* end) const {
+  if (*p < 0x80) return {1, table_[*p]};
+  char32_t rune = 0;
+  const int length = decode_utf8(p, end, rune);
+  if (length == 0) return {1, RuneClass::invalid};
+  return {length, table_[rune]};
+}
+
+}  // namespace bessemer::data

@@ -1,0 +1,40 @@
+// The three Unicode properties that the pre-tokeniser patterns ask about.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace bessemer::data {
+
+/// `invalid` is a byte that belongs to no well-formed UTF-8 sequence.
+enum class RuneClass : std::uint8_t { other, letter, number, space, invalid };
+
+/// The members of \s as Python, Rust and Oniguruma have it (property White_Space), written as the
+/// inside of a PCRE2 character class. PCRE2's own \s has U+180E too, which lost that property in
+/// Unicode 6.3.
+inline constexpr std::string_view kWhiteSpace =
+    R"(\x09-\x0d\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+
+struct Rune {
+  int length;  // bytes
+  RuneClass kind;
+};
+
+class UnicodeClasses {
+ public:
+  /// The table, made on first use from PCRE2's properties, so that both agree.
+  static const UnicodeClasses& instance();
+
+  RuneClass of(char32_t rune) const { return table_[rune]; }
+
+  /// The rune at `p`; one byte of class `invalid` where the bytes are not UTF-8. Needs p < end.
+  Rune at(const unsigned char* p, const unsigned char* end) const;
+
+ private:
+  UnicodeClasses();
+  std::vector<RuneClass> table_;  // by code point
+};
+
+}  // namespace bessemer::data

@@ -1,0 +1,73 @@
+#include "passes/add_optimizer.h"
+
+#include "base/error.h"
+#include "ops/builder.h"
+#include "passes/differentiate.h"
+
+namespace bessemer::passes {
+namespace {
+
+struct Trained {
+  std::string name;
+  ir::ValueId parameter;
+  ir::ValueId gradient;
+};
+
+std::vector<Trained> add_inputs(const ir::Graph& source, ir::Graph& update) {
+  std::vector<Trained> all;
+  for (const ir::Input& input : source.inputs()) {
+    if (input.role != ir::Role::parameter) continue;
+    const std::string gradient = gradient_name(input.name);
+    require(source.find_input(gradient) != nullptr, "parameter {} has no gradient", input.name);
+    const TensorType type = source.type(input.value);
+    all.push_back({input.name, update.add_input(ir::Role::parameter, input.name, type),
+                   update.add_input(ir::Role::gradient, gradient, type)});
+  }
+  return all;
+}
+
+}  // namespace
+
+ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions& options) {
+  using ir::Role;
+  ir::Graph update("update");
+  ops::Builder builder(update);
+  const std::vector<Trained> trained = add_inputs(differentiated, update);
+  require(!trained.empty(), "graph {} has no parameters to update", differentiated.name());
+  const TensorType scalar{update.type(trained.front().parameter).dtype, {}};
+  const ir::ValueId learning_rate = update.add_input(Role::data, "learning_rate", scalar);
+  const ir::ValueId loss = update.add_input(Role::data, "loss", scalar);
+  const ir::ValueId step =
+      update.add_input(Role::optimizer, "optimizer.step", {DType::int64, {}});
+
+  builder.set_label("clip");
+  std::vector<ir::ValueId> gradients;
+  for (const Trained& one : trained) gradients.push_back(one.gradient);
+  const ir::ValueId norm = builder.add("global_norm", gradients);
+  const ir::ValueId coefficient =
+      builder.add("clip_coefficient", {norm, loss}, {{"max_norm", options.gradient_clip}});
+  const ir::ValueId next_step = builder.add("count_step", {step, coefficient});
+  update.add_write("optimizer.step", next_step);
+
+  for (const Trained& one : trained) {
+    builder.set_label(one.name);
+    const TensorType type = update.type(one.parameter);
+    const ir::ValueId m = update.add_input(Role::optimizer, "optimizer.m." + one.name, type);
+    const ir::ValueId v = update.add_input(Role::optimizer, "optimizer.v." + one.name, type);
+    const auto updated = builder.all(
+        "adamw_update",
+        {one.parameter, one.gradient, m, v, learning_rate, next_step, coefficient},
+        {{"beta1", options.beta1},
+         {"beta2", options.beta2},
+         {"epsilon", options.epsilon},
+         {"weight_decay", type.rank() >= 2 ? options.weight_decay : 0.0}});
+    update.add_write(one.name, updated[0]);
+    update.add_write("optimizer.m." + one.name, updated[1]);
+    update.add_write("optimizer.v." + one.name, updated[2]);
+  }
+  update.add_result("gradient_norm", norm);
+  update.add_result("coefficient", coefficient);
+  return update;
+}
+
+}  // namespace bessemer::passes

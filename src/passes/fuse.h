@@ -1,0 +1,22 @@
+// Fusion, in three passes. All run after set_precision (types are final) and hoist_weights.
+//
+// fuse_loss         the head's forward and backward become one node that makes the logits once.
+//                   Possible because the gradient of the loss is an input, known beforehand. Runs
+//                   before fuse_addends, which then gives the merged node the head's gradient sum.
+// fuse_addends      a sum with the result of matmul, a norm's gradient, embedding_grad or the head
+//                   becomes that op's own addend: residual connections, gradient accumulation. No
+//                   extra pass over memory, and the sum is rounded once.
+// fuse_elementwise  chains of element-wise ops become one `fused` node that moves memory once.
+//                   Intermediate roundings are kept (`round_bf16`), so numbers do not change. Runs
+//                   last: what the others absorb is gone by then.
+#pragma once
+
+#include "ir/graph.h"
+
+namespace bessemer::passes {
+
+ir::Graph fuse_loss(ir::Graph graph);
+ir::Graph fuse_addends(ir::Graph graph);
+ir::Graph fuse_elementwise(ir::Graph graph);
+
+}  // namespace bessemer::passes

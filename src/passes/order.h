@@ -1,0 +1,16 @@
+// order: the order of execution, chosen to keep few bytes alive. Runs last: it must see the final
+// nodes.
+//
+// List scheduling: of the nodes that are ready, first those that free at least as many bytes as
+// they allocate, else the one that stands first in the given order. What a write stores costs
+// nothing, since it has a home of its own; so the gradient of a weight is made, and its operands
+// die, as soon as it can be.
+#pragma once
+
+#include "ir/graph.h"
+
+namespace bessemer::passes {
+
+ir::Graph order(ir::Graph graph);
+
+}  // namespace bessemer::passes

@@ -1,0 +1,180 @@
+#include "plan/storage.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "ops/op.h"
+
+namespace bessemer::plan {
+namespace {
+
+using ir::kAbsent;
+using ir::ValueId;
+
+class Assigner {
+ public:
+  explicit Assigner(const ir::Graph& graph)
+      : graph_(graph), end_(static_cast<int>(graph.nodes().size())) {
+    storage_.buffer_of.assign(graph.values().size(), -1);
+  }
+
+  Storage run() {
+    find_roots();
+    find_lifetimes();
+    for (const ir::Input& input : graph_.inputs()) {
+      const Home home = ir::is_persistent(input.role) ? Home::persistent : Home::data;
+      add_buffer(input.value, {home, input.name, graph_.type(input.value).bytes(), -1, -1, false});
+    }
+    choose_homes_of_writes();
+    for (int i = 0; i < end_; ++i) place_results(i);
+    finish();
+    return std::move(storage_);
+  }
+
+ private:
+  static std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
+  const ir::Node& node(int i) const { return graph_.nodes()[static_cast<std::size_t>(i)]; }
+  ValueId root(ValueId v) const { return root_[index(v)]; }
+  int& buffer_of(ValueId v) { return storage_.buffer_of[index(v)]; }
+  Buffer& buffer(int id) { return storage_.buffers[static_cast<std::size_t>(id)]; }
+
+  // Views are followed down to the value whose bytes they show.
+  void find_roots() {
+    root_.resize(graph_.values().size());
+    for (std::size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<ValueId>(i);
+    for (const ir::Node& n : graph_.nodes()) {
+      if (ops::definition_of(n.op).is_view) root_[index(n.results[0])] = root(n.operands[0]);
+    }
+  }
+
+  void find_lifetimes() {
+    made_at_.assign(graph_.values().size(), -1);
+    last_use_.assign(graph_.values().size(), -1);
+    for (int i = 0; i < end_; ++i) {
+      for (const ValueId r : node(i).results) {
+        if (root(r) == r) made_at_[index(r)] = i;
+      }
+      if (ops::definition_of(node(i).op).is_view) continue;
+      for (const ValueId o : node(i).operands) {
+        if (o != kAbsent) last_use_[index(root(o))] = std::max(last_use_[index(root(o))], i);
+      }
+    }
+    for (const ir::Output& output : graph_.outputs()) {
+      if (output.kind == ir::Output::Kind::result) last_use_[index(root(output.value))] = end_;
+    }
+  }
+
+  int add_buffer(ValueId value, Buffer fresh) {
+    storage_.buffers.push_back(std::move(fresh));
+    return buffer_of(value) = static_cast<int>(storage_.buffers.size()) - 1;
+  }
+
+  // A write's value may be computed in the tensor's own place from the moment nothing reads the old
+  // content, except the very node that replaces it, if it works in place.
+  void choose_homes_of_writes() {
+    home_of_.assign(graph_.values().size(), -1);
+    for (const ir::Output& output : graph_.outputs()) {
+      if (output.kind != ir::Output::Kind::write) continue;
+      const ValueId value = root(output.value);
+      const ir::Input* input = graph_.find_input(output.name);
+      require(input != nullptr, "write of \"{}\", which is no input", output.name);
+      if (value == input->value) continue;  // unchanged
+      const int made = made_at_[index(value)];
+      const int old_last = last_use_[index(input->value)];
+      const bool free_by_then =
+          old_last < made || (old_last == made && works_in_place(made, input->value, value));
+      if (made >= 0 && home_of_[index(value)] < 0 && free_by_then) {
+        home_of_[index(value)] = buffer_of(input->value);
+      } else {
+        last_use_[index(value)] = end_;
+        pending_copies_.push_back({value, output.name});
+      }
+    }
+  }
+
+  bool works_in_place(int i, ValueId operand, ValueId result) const {
+    const ir::Node& n = node(i);
+    const auto uses = std::count_if(n.operands.begin(), n.operands.end(), [&](ValueId o) {
+      return o != kAbsent && root(o) == operand;
+    });
+    if (uses != 1) return false;
+    for (const auto& [o, r] : ops::definition_of(n.op).in_place) {
+      const auto ro = static_cast<std::size_t>(o), rr = static_cast<std::size_t>(r);
+      if (ro < n.operands.size() && rr < n.results.size() && n.operands[ro] != kAbsent &&
+          root(n.operands[ro]) == operand && n.results[rr] == result) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void place_results(int i) {
+    const ir::Node& n = node(i);
+    if (ops::definition_of(n.op).is_view) return;
+    for (const ValueId result : n.results) {
+      if (home_of_[index(result)] >= 0) {
+        buffer_of(result) = home_of_[index(result)];
+      } else if (const int taken = operand_to_take_over(i, result); taken >= 0) {
+        buffer_of(result) = taken;
+      } else {
+        add_buffer(result, {Home::transient, graph_.value(result).name, graph_.type(result).bytes(),
+                            i, i, false});
+      }
+      Buffer& b = buffer(buffer_of(result));
+      b.last = std::max({b.last, i, last_use_[index(result)]});
+    }
+  }
+
+  // The buffer of an operand that dies here and that the op may overwrite with `result`; -1: none.
+  int operand_to_take_over(int i, ValueId result) {
+    for (const auto& [o, r] : ops::definition_of(node(i).op).in_place) {
+      const auto ro = static_cast<std::size_t>(o), rr = static_cast<std::size_t>(r);
+      if (ro >= node(i).operands.size() || rr >= node(i).results.size()) continue;
+      if (node(i).results[rr] != result || node(i).operands[ro] == kAbsent) continue;
+      const ValueId operand = root(node(i).operands[ro]);
+      const int candidate = buffer_of(operand);
+      const TensorType& a = graph_.type(operand);
+      const TensorType& b = graph_.type(result);
+      const bool fits = a.dtype == b.dtype && a.elements() == b.elements();
+      const bool dies_here = last_use_[index(operand)] == i && buffer(candidate).last <= i;
+      if (fits && dies_here && buffer(candidate).home == Home::transient &&
+          works_in_place(i, operand, result) && !taken_at(i, candidate)) {
+        taken_.emplace_back(i, candidate);
+        return candidate;
+      }
+    }
+    return -1;
+  }
+
+  bool taken_at(int i, int candidate) const {
+    return std::find(taken_.begin(), taken_.end(), std::pair(i, candidate)) != taken_.end();
+  }
+
+  void finish() {
+    for (std::size_t v = 0; v < root_.size(); ++v) {
+      storage_.buffer_of[v] = storage_.buffer_of[index(root_[v])];
+    }
+    for (const ir::Output& output : graph_.outputs()) {
+      if (output.kind == ir::Output::Kind::result) buffer(buffer_of(output.value)).is_result = true;
+    }
+    for (const auto& [value, name] : pending_copies_) {
+      storage_.copies.push_back({buffer_of(value), name, graph_.type(value)});
+    }
+  }
+
+  const ir::Graph& graph_;
+  int end_;
+  Storage storage_;
+  std::vector<ValueId> root_;
+  std::vector<int> made_at_;
+  std::vector<int> last_use_;
+  std::vector<int> home_of_;  // by value: the persistent buffer it is computed in, or -1
+  std::vector<std::pair<ValueId, std::string>> pending_copies_;
+  std::vector<std::pair<int, int>> taken_;  // (node, buffer): taken over once per node
+};
+
+}  // namespace
+
+Storage assign_storage(const ir::Graph& graph) { return Assigner(graph).run(); }
+
+}  // namespace bessemer::plan
