@@ -99,6 +99,7 @@ TEST(GraphText, MistakesAreNamedWithTheirLine) {
       {"graph g\ndata %x: float[] \"x\"", "line 2, column 15: 'float' is no dtype"},
       {"graph g\ndata %x: fp32[-1] \"x\"", "size -1 is not possible"},
       {"graph g\ndata %x: fp32[9000000000000000000,9] \"x\"", "is not possible"},
+      {"graph g\ndata %x: fp32[0,9000000000000000000] \"x\"", "is not possible"},
       {"graph g\ndata %x: fp32[99999999999999999999] \"x\"", "expected an integer"},
       {"graph g\ndata %x: fp32[] \"x", "the text in quotes does not end"},
       {"graph g\ndata %x: fp32[] \"x\"\ndata %y: fp32[] \"x\"", "line 3"},
