@@ -46,6 +46,11 @@ std::size_t BackgroundWriter::snapshot_bytes(std::span<const TensorSpec> specs) 
 void BackgroundWriter::reserve(std::span<const TensorSpec> specs) {
   wait();
   reserve_bytes(snapshot_bytes(specs));
+  // The system hands out pages when they are first touched; touched here, they cost no save.
+  parallel_for(static_cast<std::int64_t>(buffer_.size()), kCopyGrain,
+               [&](std::int64_t begin, std::int64_t end) {
+                 std::memset(buffer_.data() + begin, 0, static_cast<std::size_t>(end - begin));
+               });
 }
 
 void BackgroundWriter::reserve_bytes(std::size_t bytes) {

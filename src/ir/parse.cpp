@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <unordered_map>
@@ -77,7 +78,8 @@ class Line {
   std::int64_t integer() {
     skip_space();
     std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
+    const auto [end, error] =
+        std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
     if (error != std::errc{}) fail_here("expected an integer");
     at_ = static_cast<std::size_t>(end - text_.data());
     return value;
@@ -88,8 +90,8 @@ class Line {
     if (c == '"') return quoted();
     if (c == '[') return integers();
     const std::size_t begin = at_;
-    while (at_ < text_.size() && (is_name_character(text_[at_]) || text_[at_] == '-' ||
-                                  text_[at_] == '+')) {
+    while (at_ < text_.size() &&
+           (is_name_character(text_[at_]) || text_[at_] == '-' || text_[at_] == '+')) {
       ++at_;
     }
     return scalar(text_.substr(begin, at_ - begin));
@@ -263,10 +265,11 @@ class Parser {
     TensorType result{*dtype, line.integers()};
     std::int64_t elements = 1;
     for (const std::int64_t size : result.shape) {
-      if (size < 0 || (size > 0 && elements > std::numeric_limits<std::int64_t>::max() / 16 / size)) {
+      if (size < 0 ||
+          (size > 0 && elements > std::numeric_limits<std::int64_t>::max() / 16 / size)) {
         line.fail_here("size {} is not possible", size);
       }
-      elements *= size;
+      elements *= std::max<std::int64_t>(size, 1);  // an empty tensor's sizes stay bounded too
     }
     return result;
   }

@@ -8,7 +8,7 @@ namespace {
 std::string typed(const Graph& graph, ValueId id) {
   const Value& value = graph.value(id);
   std::string text = fmt::format("%{}: {}", value.name, to_string(value.type));
-  if (!value.placement.replicated()) text += " " + to_string(value.placement);
+  if (!value.placement.replicated()) text += fmt::format(" {}", to_string(value.placement));
   return text;
 }
 
@@ -20,12 +20,12 @@ std::string print_node(const Graph& graph, const Node& node) {
   std::vector<std::string> results, operands;
   for (const ValueId id : node.results) results.push_back(typed(graph, id));
   for (const ValueId id : node.operands) {
-    operands.push_back(id == kAbsent ? "_" : "%" + graph.value(id).name);
+    operands.push_back(id == kAbsent ? "_" : fmt::format("%{}", graph.value(id).name));
   }
-  std::string line = fmt::format("{} = {}({})", fmt::join(results, ", "), node.op,
-                                 fmt::join(operands, ", "));
-  if (!node.attributes.empty()) line += " " + bessemer::to_string(node.attributes);
-  if (!node.label.empty()) line += "   # " + node.label;
+  std::string line =
+      fmt::format("{} = {}({})", fmt::join(results, ", "), node.op, fmt::join(operands, ", "));
+  if (!node.attributes.empty()) line += fmt::format(" {}", bessemer::to_string(node.attributes));
+  if (!node.label.empty()) line += fmt::format("   # {}", node.label);
   return line;
 }
 

@@ -7,6 +7,8 @@
 namespace bessemer::ops {
 namespace {
 
+constexpr std::int64_t kMostRows = std::int64_t{1} << 60;  // two more may be added in 64 bits
+
 // Like `expected`, but for the size of `dim`.
 bool matches_but_dim(const TensorType& found, const TensorType& expected, std::size_t dim) {
   if (found.rank() != expected.rank()) return false;
@@ -25,6 +27,8 @@ std::vector<TensorType> infer(const OpUse& use) {
             "operand {} (x{}): expected {} but for dimension {}, found {}", i, i,
             to_string(use.operand(0)), dim, to_string(use.operand(i)));
     y.shape[dim] += use.operand(i).shape[dim];
+    require(y.shape[dim] <= kMostRows, "operand {} (x{}): the result's dimension {} becomes {}", i,
+            i, dim, y.shape[dim]);
   }
   return {y};
 }

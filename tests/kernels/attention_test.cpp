@@ -302,25 +302,8 @@ TEST_P(AttentionTest, BackwardAgreesWithDense) {
   }
 }
 
-std::string target_name(const ::testing::TestParamInfo<std::int64_t>& info) {
-  return hwy::TargetName(info.param);
-}
-
-// The targets that the kernels are compiled for and this machine has.
-std::vector<std::int64_t> targets() {
-  constexpr std::int64_t kCompiled = HWY_AVX3 | HWY_AVX2 | HWY_STATIC_TARGET;
-  std::vector<std::int64_t> list;
-  for (std::int64_t mask = (hwy::SupportedTargets() | HWY_STATIC_TARGET) & kCompiled; mask != 0;
-       mask &= mask - 1) {
-    list.push_back(mask & -mask);
-  }
-  return list;
-}
-
-INSTANTIATE_TEST_SUITE_P(Targets, AttentionTest, ::testing::ValuesIn(targets()), target_name);
-
 // Operands and results that start one element past a cache line: the same bits.
-TEST(Attention, TakesMisalignedBuffers) {
+TEST_P(AttentionTest, TakesMisalignedBuffers) {
   const Case c{1, 70, 70, 2, 1, 40, true, 0, Visible::documents};
   for (const DType dtype : {DType::fp32, DType::bf16}) {
     Operands forward = forward_operands(c, dtype);
@@ -340,6 +323,35 @@ TEST(Attention, TakesMisalignedBuffers) {
     for (int i = 0; i < 3; ++i) EXPECT_TRUE(same_bits(d.results[i], d_shifted.results[i])) << i;
   }
 }
+
+// A loss that is not finite must show: NaN in one query reaches its output and nothing before it.
+TEST_P(AttentionTest, NotANumberPropagates) {
+  const Case c{1, 80, 80, 1, 1, 16};
+  Operands operands = forward_operands(c, DType::fp32);
+  operands[0]->set(70 * 16 + 3, NAN);
+  const KernelRun run = run_forward(c, operands);
+  EXPECT_TRUE(std::isnan(run.results[0].get(70 * 16)));
+  EXPECT_TRUE(std::isnan(run.results[1].get(70)));
+  EXPECT_TRUE(std::isfinite(run.results[0].get(69 * 16)));
+  EXPECT_TRUE(std::isfinite(run.results[0].get(71 * 16)));
+}
+
+std::string target_name(const ::testing::TestParamInfo<std::int64_t>& info) {
+  return hwy::TargetName(info.param);
+}
+
+// The targets that the kernels are compiled for and this machine has.
+std::vector<std::int64_t> targets() {
+  constexpr std::int64_t kCompiled = HWY_AVX3 | HWY_AVX2 | HWY_STATIC_TARGET;
+  std::vector<std::int64_t> list;
+  for (std::int64_t mask = (hwy::SupportedTargets() | HWY_STATIC_TARGET) & kCompiled; mask != 0;
+       mask &= mask - 1) {
+    list.push_back(mask & -mask);
+  }
+  return list;
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, AttentionTest, ::testing::ValuesIn(targets()), target_name);
 
 // Restores the thread count of the process.
 class ThreadCount {
@@ -386,18 +398,6 @@ TEST(Attention, BlindQueries) {
   EXPECT_EQ(run.results[1].get(0), -INFINITY);
   EXPECT_EQ(run.results[1].get(1), -INFINITY);
   EXPECT_TRUE(std::isfinite(run.results[1].get(2)));
-}
-
-// A loss that is not finite must show: NaN in one query reaches its output and nothing before it.
-TEST(Attention, NotANumberPropagates) {
-  const Case c{1, 80, 80, 1, 1, 16};
-  Operands operands = forward_operands(c, DType::fp32);
-  operands[0]->set(70 * 16 + 3, NAN);
-  const KernelRun run = run_forward(c, operands);
-  EXPECT_TRUE(std::isnan(run.results[0].get(70 * 16)));
-  EXPECT_TRUE(std::isnan(run.results[1].get(70)));
-  EXPECT_TRUE(std::isfinite(run.results[0].get(69 * 16)));
-  EXPECT_TRUE(std::isfinite(run.results[0].get(71 * 16)));
 }
 
 TEST(Attention, DeclinesWithAReason) {

@@ -1,6 +1,7 @@
 // Gradients against central differences, in fp64, with the reference kernels.
 #include <set>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "ops/builder.h"
@@ -10,7 +11,7 @@
 namespace bessemer::testing {
 namespace {
 
-std::string name_of_operand(std::size_t i) { return "operand." + std::to_string(i); }
+std::string name_of_operand(std::size_t i) { return fmt::format("operand.{}", i); }
 
 // y = op(operands) and loss = sum(y * weights), whose gradient by y is `weights`.
 struct Experiment {
@@ -56,7 +57,7 @@ ir::Graph with_gradients(const Experiment& experiment) {
   EXPECT_EQ(gradients.size(), node.operands.size());
   for (std::size_t i = 0; i < gradients.size(); ++i) {
     if (gradients[i] != ir::kAbsent) {
-      graph.add_result("gradient." + std::to_string(i), gradients[i]);
+      graph.add_result(fmt::format("gradient.{}", i), gradients[i]);
     }
   }
   ops::verify(graph);
@@ -77,7 +78,7 @@ double difference(const Experiment& experiment, const std::string& name, std::in
 
 void check_operand(const Experiment& experiment, std::size_t i, const NamedTensors& gradients) {
   const Tensor& x = experiment.inputs.at(name_of_operand(i));
-  const auto at = gradients.find("gradient." + std::to_string(i));
+  const auto at = gradients.find(fmt::format("gradient.{}", i));
   if (!is_floating(x.type().dtype)) {
     EXPECT_EQ(at, gradients.end()) << "operand " << i << " is not differentiable";
     return;

@@ -338,7 +338,8 @@ HWY_INLINE Vector exp2(Vector x) {
   const Words dw;
   // Adding this leaves n + 127 in the low bits of the sum: the exponent field of 2^n.
   const Vector shift = hn::Set(d, 0x1.8p23f + 127.0f);
-  x = hn::Max(hn::Set(d, -127.0f), x);  // in this order a NaN in x survives on x86
+  const Vector least = hn::Set(d, -127.0f);
+  x = hn::IfThenElse(hn::Lt(x, least), least, x);  // Max would lose a NaN on some targets
   const Vector shifted = hn::Add(x, shift);
   const Vector r = hn::Sub(x, hn::Sub(shifted, shift));
   const Vector power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(dw, shifted)));

@@ -10,7 +10,8 @@ namespace bessemer::kernels::cpu {
 namespace {
 
 constexpr std::int64_t kPackedColumnBytes = std::int64_t{16} << 20;  // of b, shared, in L3
-constexpr std::int64_t kSmallWork = std::int64_t{1} << 17;  // multiply-adds not worth a second thread
+constexpr std::int64_t kSmallWork = std::int64_t{1}
+                                    << 17;  // multiply-adds not worth a second thread
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return divide_up(a, b) * b; }
@@ -34,7 +35,7 @@ Blocking choose_blocking(const ProductSpec& s, const GemmTarget& target, const M
   b.depth = round_up(std::max<std::int64_t>(1, divide_up(s.k, passes)), kDepthBlock);
 
   const std::int64_t most_rows =
-      std::clamp<std::int64_t>(half_l2 / b.depth / target.rows, 1, 24) * target.rows;
+      std::clamp<std::int64_t>(half_l2 / b.depth / target.rows, 1, 36) * target.rows;
   std::int64_t row_blocks = divide_up(s.m, most_rows);
   if (s.m >= 4 * target.rows * b.threads) row_blocks = round_up(row_blocks, b.threads);
   b.row_block = round_up(divide_up(s.m, row_blocks), target.rows);
@@ -44,8 +45,7 @@ Blocking choose_blocking(const ProductSpec& s, const GemmTarget& target, const M
   const std::int64_t panels = divide_up(s.n, target.columns);
   b.column_block = std::min(panels, std::max<std::int64_t>(most_columns, 1)) * target.columns;
   if (row_blocks < b.threads) {
-    b.column_groups =
-        std::min(divide_up(b.threads, row_blocks), b.column_block / target.columns);
+    b.column_groups = std::min(divide_up(b.threads, row_blocks), b.column_block / target.columns);
   }
   return b;
 }
@@ -57,12 +57,13 @@ class Gemm final : public Product {
     const Blocking& b = blocking_;
     packed_b_bytes_ = align_up(static_cast<std::size_t>(b.depth * b.column_block) * sizeof(float));
     packed_a_bytes_ = align_up(static_cast<std::size_t>(b.depth * b.row_block) * sizeof(float));
-    strip_bytes_ = align_up(static_cast<std::size_t>(b.row_block * target_.columns) * sizeof(float));
+    strip_bytes_ =
+        align_up(static_cast<std::size_t>(b.row_block * target_.columns) * sizeof(float));
     // Where sums must wait between passes over k: in the result if it is fp32 and nothing but a
     // bias remains to be done, or the addend need not outlive the first pass.
     const bool many_passes = spec.k > b.depth;
-    const bool in_result = spec.result == DType::fp32 &&
-                           (!spec.addend || spec.activation == Activation::none);
+    const bool in_result =
+        spec.result == DType::fp32 && (!spec.addend || spec.activation == Activation::none);
     if (many_passes && !in_result) {
       partial_bytes_ = align_up(static_cast<std::size_t>(spec.m * spec.n) * sizeof(float));
     }
@@ -167,7 +168,8 @@ class Gemm final : public Product {
     Epilogue e;
     e.row_stride = spec_.n;
     const auto at = [](const void* p, std::int64_t index, DType dtype) -> const void* {
-      return p ? static_cast<const std::byte*>(p) + index * static_cast<std::int64_t>(size_of(dtype))
+      return p ? static_cast<const std::byte*>(p) +
+                     index * static_cast<std::int64_t>(size_of(dtype))
                : nullptr;
     };
     // Sums that wait in the result take the addend at once: nothing else may keep it alive.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 // Sets that have nothing for a matrix product over the next smaller one.
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
@@ -27,8 +26,8 @@ constexpr std::int64_t kRegisters = 16;
 // The register tile: as many sums as leave room for the b vectors and one broadcast of a.
 using FloatTag = hn::CappedTag<float, 16>;
 constexpr std::int64_t kLanes = hn::MaxLanes(FloatTag());
-constexpr std::int64_t kVectors = kRegisters == 32 ? 2 : HWY_TARGET == HWY_SCALAR ? 4 : 3;
-constexpr std::int64_t kRows = kRegisters == 32 ? 12 : 4;
+constexpr std::int64_t kVectors = HWY_TARGET == HWY_SCALAR ? 4 : 3;
+constexpr std::int64_t kRows = kRegisters == 32 ? 8 : 4;
 constexpr std::int64_t kColumns = kVectors * kLanes;
 
 // Four lanes (one without SIMD): the unit of packing, of which every tile dimension is a multiple.
@@ -91,8 +90,7 @@ void pack_b_transposed(const T* b, std::int64_t stride, std::int64_t depth, std:
 template <typename T>
 void pack_b_of(const MatrixView& b, std::int64_t k0, std::int64_t depth, std::int64_t column,
                std::int64_t count, float* panel) {
-  const T* first =
-      static_cast<const T*>(b.data) + k0 * b.row_stride + column * b.column_stride;
+  const T* first = static_cast<const T*>(b.data) + k0 * b.row_stride + column * b.column_stride;
   if (b.column_stride == 1) return pack_b_rows(first, b.row_stride, depth, count, panel);
   pack_b_transposed(first, b.column_stride, depth, count, panel);
 }
@@ -248,9 +246,7 @@ void finish(const float* strip, std::int64_t rows, std::int64_t count, const Epi
   finish_of<float>(strip, rows, count, epilogue);
 }
 
-GemmTarget target() {
-  return {kRows, kColumns, pack_b, pack_a, multiply, load, finish};
-}
+GemmTarget target() { return {kRows, kColumns, pack_b, pack_a, multiply, load, finish}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bessemer::kernels::cpu

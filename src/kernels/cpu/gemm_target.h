@@ -18,7 +18,7 @@
 namespace bessemer::kernels::cpu {
 
 /// Part of k that one pass over a column panel takes: the panel's share then stays in L1.
-inline constexpr std::int64_t kDepthBlock = 256;
+inline constexpr std::int64_t kDepthBlock = 192;
 
 enum class ALayout : std::uint8_t { depth_minor, row_minor };
 
@@ -56,7 +56,8 @@ struct GemmTarget {
   /// Fills rows x count of a strip from fp32 partial sums.
   void (*load)(const float* partial, std::int64_t row_stride, std::int64_t rows, std::int64_t count,
                float* strip);
-  void (*finish)(const float* strip, std::int64_t rows, std::int64_t count, const Epilogue& epilogue);
+  void (*finish)(const float* strip, std::int64_t rows, std::int64_t count,
+                 const Epilogue& epilogue);
 };
 
 /// The best of this machine.

@@ -1,5 +1,5 @@
 // Vector approximations of the functions that activations need, in fp32. Stated bounds are held by
-// tests/kernels/simd_math_test.cpp against fp64.
+// tests/kernels/elementwise_test.cpp against fp64.
 
 #include "kernels/cpu/simd.h"
 
@@ -82,10 +82,22 @@ HWY_INLINE Normal normal_distribution(FloatVec x) {
 
 HWY_INLINE FloatVec silu(FloatVec x) { return hn::Mul(x, sigmoid(x)); }
 
+/// s = sigmoid(u) and s (1 - s), both from sigmoid(-|u|): 1 - s by subtraction has no digits left
+/// where s is near 1.
+struct SigmoidSlope {
+  FloatVec value;
+  FloatVec slope;
+};
+
+HWY_INLINE SigmoidSlope sigmoid_slope(FloatVec u) {
+  const FloatVec tail = sigmoid(hn::Neg(hn::Abs(u)));
+  const FloatVec rest = hn::Sub(splat(1.0f), tail);
+  return {hn::IfThenElse(hn::Lt(u, hn::Zero(FloatTag())), tail, rest), hn::Mul(tail, rest)};
+}
+
 HWY_INLINE FloatVec silu_slope(FloatVec x) {
-  const FloatVec one = splat(1.0f);
-  const FloatVec s = sigmoid(x);
-  return hn::Mul(s, hn::MulAdd(limit(x, -87.0f, 87.0f), hn::Sub(one, s), one));
+  const SigmoidSlope s = sigmoid_slope(x);
+  return hn::MulAdd(limit(x, -87.0f, 87.0f), s.slope, s.value);
 }
 
 /// 2 sqrt(2/pi) (x + 0.044715 x^3): then (1 + tanh(..)) / 2 is the sigmoid of it.
@@ -98,15 +110,14 @@ HWY_INLINE FloatVec gelu_tanh(FloatVec x) { return hn::Mul(x, sigmoid(gelu_tanh_
 
 HWY_INLINE FloatVec gelu_tanh_slope(FloatVec x) {
   x = limit(x, -16.0f, 16.0f);  // the slope is 0 or 1 from there on
-  const FloatVec s = sigmoid(gelu_tanh_inner(x));
+  const SigmoidSlope s = sigmoid_slope(gelu_tanh_inner(x));
   const FloatVec inner_slope =
       hn::MulAdd(hn::Mul(x, x), splat(3 * 0.0713548163f), splat(1.59576912f));
-  const FloatVec bend = hn::Mul(s, hn::Sub(splat(1.0f), s));
-  return hn::MulAdd(hn::Mul(x, bend), inner_slope, s);
+  return hn::MulAdd(hn::Mul(x, inner_slope), s.slope, s.value);
 }
 
 HWY_INLINE FloatVec gelu(FloatVec x) {
-  const FloatVec outside = hn::Mul(x, normal_distribution(x).tail);
+  const FloatVec outside = hn::Mul(limit(x, -14.0f, 14.0f), normal_distribution(x).tail);
   return hn::IfThenElse(hn::Lt(x, hn::Zero(FloatTag())), outside, hn::Sub(x, outside));
 }
 

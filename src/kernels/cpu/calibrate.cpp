@@ -1,0 +1,91 @@
+#include "kernels/cpu/calibrate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/parallel.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/onednn_product.h"
+
+namespace bessemer::kernels::cpu {
+namespace {
+
+constexpr double kSeconds = 0.5;
+
+/// The median of the faster half of repeated runs over `seconds`: the slower half is what other
+/// programs took.
+template <typename Body>
+double typical_seconds(double seconds, const Body& body) {
+  using Clock = std::chrono::steady_clock;
+  body();  // pages and caches
+  std::vector<double> runs;
+  const auto begin = Clock::now();
+  auto last = begin;
+  do {
+    body();
+    const auto now = Clock::now();
+    runs.push_back(std::chrono::duration<double>(now - last).count());
+    last = now;
+  } while (std::chrono::duration<double>(last - begin).count() < seconds || runs.size() < 3);
+  std::sort(runs.begin(), runs.end());
+  return runs[runs.size() / 4];
+}
+
+/// Seconds of one product; infinite where there is none.
+double product_seconds(const ProductSpec& spec, std::unique_ptr<const Product> product) {
+  if (!product) return INFINITY;
+  const auto bytes = [](std::int64_t elements, DType dtype) {
+    return static_cast<std::size_t>(elements) * size_of(dtype);
+  };
+  // Ones: a zero would be as fast here, but a denormal would not.
+  const Arena a(bytes(spec.m * spec.k, spec.a)), b(bytes(spec.k * spec.n, spec.b));
+  for (const Arena* operand : {&a, &b}) {
+    if (spec.a == DType::bf16) {
+      std::fill_n(reinterpret_cast<BFloat16*>(operand->data()), operand->size() / 2,
+                  BFloat16(1.0f));
+    } else {
+      std::fill_n(reinterpret_cast<float*>(operand->data()), operand->size() / 4, 1.0f);
+    }
+  }
+  const Arena result(bytes(spec.m * spec.n, spec.result)), scratch(product->scratch_bytes());
+  return typical_seconds(kSeconds / 2, [&] {
+    product->run({a.data(), b.data(), nullptr, nullptr, result.data(), scratch.data()});
+  });
+}
+
+}  // namespace
+
+double measure_matmul_peak(DType dtype) {
+  require(dtype == DType::fp32 || dtype == DType::bf16, "no matrix product of {} to measure",
+          name_of(dtype));
+  const Machine machine = Machine::detect();
+  ProductSpec spec;
+  spec.m = spec.n = spec.k = machine.threads > 8 ? 4096 : 1536;
+  spec.a = spec.b = spec.result = dtype;
+  double best = product_seconds(spec, make_gemm(spec, machine));
+  if (dtype == DType::fp32 || machine.avx512_bf16) {
+    best = std::min(best, product_seconds(spec, make_onednn_product(spec)));
+  }
+  return 2.0 * static_cast<double>(spec.m * spec.n * spec.k) / best;
+}
+
+double measure_copy_bandwidth() {
+  constexpr std::int64_t kBytes = std::int64_t{512} << 20;
+  const Arena from(kBytes), to(kBytes);
+  parallel_for(kBytes, 4096, [&](std::int64_t begin, std::int64_t end) {
+    std::memset(from.data() + begin, 1, static_cast<std::size_t>(end - begin));
+  });
+  const double seconds = typical_seconds(kSeconds, [&] {
+    parallel_for(kBytes, 4096, [&](std::int64_t begin, std::int64_t end) {
+      std::memcpy(to.data() + begin, from.data() + begin, static_cast<std::size_t>(end - begin));
+    });
+  });
+  return 2.0 * static_cast<double>(kBytes) / seconds;
+}
+
+}  // namespace bessemer::kernels::cpu

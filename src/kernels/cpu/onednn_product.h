@@ -1,0 +1,14 @@
+// Matrix products by oneDNN, through its C interface: the primitive and its memory descriptors are
+// made once, scratch is ours, and a run only sets pointers.
+#pragma once
+
+#include <memory>
+
+#include "kernels/cpu/product.h"
+
+namespace bessemer::kernels::cpu {
+
+/// a and b both fp32, or both bf16; null where oneDNN has no optimised primitive for the spec.
+std::unique_ptr<const Product> make_onednn_product(const ProductSpec& spec);
+
+}  // namespace bessemer::kernels::cpu

@@ -1,0 +1,293 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "checkpoint/background_writer.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/hugging_face.h"
+#include "checkpoint/run_lock.h"
+#include "config/parse.h"
+#include "plan/report.h"
+#include "train/compile.h"
+#include "train/corpus.h"
+#include "train/evaluate.h"
+#include "train/generate.h"
+#include "train/metrics.h"
+#include "train/run_state.h"
+#include "train/schedule.h"
+#include "train/signals.h"
+#include "train/step_runner.h"
+#include "train/weights.h"
+
+namespace bessemer::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The checkpoint to go on from; nothing for a new run.
+std::optional<fs::path> starting_point(const config::RunConfig& config, const Resume& resume) {
+  const fs::path run = config.run_directory();
+  const auto latest = checkpoint::find_latest(run);
+  switch (resume.kind) {
+    case Resume::Kind::automatic: return latest;
+    case Resume::Kind::path: return resume.path;
+    case Resume::Kind::never:
+      require_input(!latest, "{} holds a run with checkpoints ({}); give another train.name, remove "
+                    "the directory, or go on with --resume auto",
+                    run.string(), latest->filename().string());
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+// What a checkpoint holds: parameters and optimiser state.
+std::vector<checkpoint::NamedTensor> tensors_to_save(const runtime::Executor& executor) {
+  std::vector<checkpoint::NamedTensor> tensors;
+  for (const plan::CatalogEntry& entry : executor.plan().catalog) {
+    if (entry.role != ir::Role::parameter && entry.role != ir::Role::optimizer) continue;
+    const runtime::TensorBytes bytes = executor.tensor(entry.name);
+    tensors.push_back({entry.name, {entry.type, {bytes.data, bytes.bytes()}}});
+  }
+  return tensors;
+}
+
+std::vector<checkpoint::TensorSpec> specs_of(const std::vector<checkpoint::NamedTensor>& tensors) {
+  std::vector<checkpoint::TensorSpec> specs;
+  for (const checkpoint::NamedTensor& tensor : tensors) {
+    specs.push_back({tensor.name, tensor.view.type});
+  }
+  return specs;
+}
+
+data::LoaderOptions loader_options(const config::RunConfig& config, std::int64_t micro_batches,
+                                   std::uint64_t first_sequence) {
+  data::LoaderOptions options;
+  options.micro_batch_size = config.train.micro_batch_size;
+  options.micro_batches = micro_batches;
+  options.first_sequence = first_sequence;
+  return options;
+}
+
+class Trainer {
+ public:
+  Trainer(const config::RunConfig& config, Corpus corpus, const CompiledRun& compiled)
+      : config_(config),
+        corpus_(std::move(corpus)),
+        compiled_(compiled),
+        executor_(compiled.plan),
+        runner_(executor_, config.run.seed),
+        steps_(config::total_steps(config)),
+        saved_(tensors_to_save(executor_)),
+        flops_per_token_(models::training_flops_per_token(compiled.architecture,
+                                                          config.data.sequence_length)) {}
+
+  // Sets parameters and state: from a checkpoint, a Hugging Face directory, or drawn.
+  void start(const std::optional<fs::path>& from) {
+    if (from) {
+      const checkpoint::Checkpoint checkpoint(*from);
+      state_ = read_state(checkpoint.state(), checkpoint.step(), checkpoint.place());
+      require_same_run(state_, digest_of(config_), checkpoint.place());
+      checkpoint::expect_tensors(checkpoint, specs_of(saved_));
+      for (const checkpoint::NamedTensor& tensor : saved_) {
+        const checkpoint::TensorView view = checkpoint::get(checkpoint, tensor.name);
+        std::memcpy(executor_.tensor(tensor.name).data, view.bytes.data(), view.bytes.size());
+      }
+      log::info("going on from {} at step {}", from->string(), state_.step);
+    } else if (config_.model.from) {
+      const auto source = checkpoint::open_hugging_face(*config_.model.from);
+      read_parameters(compiled_.architecture, *source, into(executor_));
+      log::info("weights from {}", config_.model.from->string());
+    } else {
+      draw_parameters(compiled_.architecture, config_.run.seed, into(executor_));
+    }
+    state_.config_digest = digest_of(config_);
+    runner_.refresh();
+  }
+
+  RunEnd run() {
+    const fs::path directory = config_.run_directory();
+    MetricsFile metrics(directory / "metrics.jsonl", state_.step);
+    ProgressLine progress(steps_, config_.log.every);
+    checkpoint::BackgroundWriter writer(directory, static_cast<int>(config_.checkpoint.keep_last));
+    writer.reserve(specs_of(saved_));
+    data::Loader loader(corpus_.training,
+                        loader_options(config_, compiled_.micro_batches, state_.next_sequence));
+    const StopRequest stop;
+    while (state_.step < steps_) {
+      const StepMetrics m = step(loader);
+      metrics.write(m);
+      progress.show(m);
+      stop_if_hopeless();
+      const bool last = state_.step == steps_;
+      if (due(config_.train.evaluate_every) || (last && config_.train.evaluate_every > 0)) {
+        progress.clear();
+        evaluate_all();
+      }
+      if (due(config_.train.sample_every)) {
+        progress.clear();
+        sample();
+      }
+      const bool stopping = stop.asked();
+      if (config_.checkpoint.every > 0 && (due(config_.checkpoint.every) || last || stopping)) {
+        writer.save(state_.step, saved_, to_json(state_));
+      }
+      if (stopping && !last) {
+        writer.wait();
+        progress.clear();
+        log::info("stopped by a signal after step {}; start again with --resume auto", state_.step);
+        return RunEnd::stopped_by_signal;
+      }
+    }
+    writer.wait();
+    return RunEnd::done;
+  }
+
+ private:
+  bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
+
+  StepMetrics step(data::Loader& loader) {
+    const auto start = Clock::now();
+    const data::Loader::Next next = loader.next();
+    StepMetrics m;
+    m.step = state_.step + 1;
+    m.learning_rate = learning_rate(config_.optimizer, m.step, steps_);
+    const StepResult result = runner_.run(next.batch, m.learning_rate, m.step);
+    const std::int64_t tokens = *config_.train.global_batch_size * config_.data.sequence_length;
+    state_.step = m.step;
+    state_.tokens += tokens;
+    state_.next_sequence = loader.position();
+    state_.skipped += result.skipped ? 1 : 0;
+    state_.skipped_in_a_row = result.skipped ? state_.skipped_in_a_row + 1 : 0;
+    m.tokens = state_.tokens;
+    m.loss = result.loss;
+    m.gradient_norm = result.gradient_norm;
+    m.skipped = result.skipped;
+    m.data_wait_seconds = next.wait_seconds;
+    m.step_seconds = seconds_since(start);
+    m.tokens_per_second = static_cast<double>(tokens) / m.step_seconds;
+    if (compiled_.plan.machine.measured) {
+      const DType dtype =
+          config_.precision.recipe == config::Recipe::bf16 ? DType::bf16 : DType::fp32;
+      m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
+    }
+    m.peak_bytes_predicted = compiled_.plan.arena_bytes;
+    m.peak_bytes_measured = peak_resident_bytes();
+    return m;
+  }
+
+  void stop_if_hopeless() const {
+    if (state_.skipped_in_a_row < config_.train.max_skipped_steps) return;
+    fail("stopped after step {}: loss or gradient was not finite {} steps in a row; the last "
+         "checkpoint is intact. Lower optimizer.learning_rate or optimizer.gradient_clip, or use "
+         "precision.recipe = \"fp32\"",
+         state_.step, state_.skipped_in_a_row);
+  }
+
+  void evaluate_all() const {
+    for (const ValidationSource& source : corpus_.validation) {
+      const Evaluation e = evaluate(runner_, *source.dataset, *corpus_.tokenizer,
+                                    config_.train.micro_batch_size, config_.train.evaluate_batches);
+      fmt::print(stderr,
+                 "step {}  validation {}: loss {:.4f}  perplexity {:.2f}  {:.3f} bits per byte "
+                 "({} tokens)\n",
+                 state_.step, source.name, e.loss, e.perplexity, e.bits_per_byte, e.tokens);
+    }
+  }
+
+  void sample() const {
+    const Generator generator(executor_, *corpus_.tokenizer,
+                              compiled_.architecture.attention_window);
+    SamplingOptions options;
+    options.max_tokens = config_.train.sample_tokens;
+    options.temperature = config_.train.sample_temperature;
+    options.seed = config_.run.seed + static_cast<std::uint64_t>(state_.step);
+    const std::string text = generator.generate(config_.train.sample_prompt, options);
+    fmt::print("--- sample at step {}: {}{}\n", state_.step, config_.train.sample_prompt, text);
+    std::fflush(stdout);
+  }
+
+  const config::RunConfig& config_;
+  Corpus corpus_;
+  const CompiledRun& compiled_;
+  runtime::Executor executor_;
+  StepRunner runner_;
+  std::int64_t steps_;
+  std::vector<checkpoint::NamedTensor> saved_;
+  double flops_per_token_;
+  RunState state_;
+};
+
+// The resolved configuration, so that the run can be repeated from its own directory.
+void write_run_files(const config::RunConfig& config, const CompiledRun& compiled,
+                     const Corpus& corpus) {
+  const fs::path directory = config.run_directory();
+  write_file_atomically(directory / "run.toml", config::to_toml(config));
+  write_file_atomically(directory / "plan.txt",
+                        plan::describe(compiled.plan, plan_heading(config, compiled)));
+  write_file_atomically(directory / "config.json",
+                        models::hugging_face_config(compiled.architecture));
+  write_file_atomically(directory / "tokenizer.json", read_file(corpus.tokenizer_path));
+}
+
+void announce(const config::RunConfig& config, const CompiledRun& compiled, const Corpus& corpus) {
+  log::info("{} parameters, {} steps of {} sequences of {} tokens; {} tokens of training data",
+            models::parameter_count(compiled.architecture), config::total_steps(config),
+            *config.train.global_batch_size, config.data.sequence_length, corpus.training_tokens);
+  log::info("planned: {:.2f} GiB; everything goes to {}",
+            static_cast<double>(compiled.plan.arena_bytes) / (1 << 30),
+            config.run_directory().string());
+}
+
+void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
+  if (!config.memory.device || plan.arena_bytes <= config.memory.device->count) return;
+  constexpr double kGiB = 1 << 30;
+  fail_input("the plan needs {:.2f} GiB and memory.device gives {:.2f} GiB; lower "
+             "train.micro_batch_size or data.sequence_length",
+             static_cast<double>(plan.arena_bytes) / kGiB,
+             static_cast<double>(config.memory.device->count) / kGiB);
+}
+
+}  // namespace
+
+Resume parse_resume(const std::string& text) {
+  if (text == "auto") return {Resume::Kind::automatic, {}};
+  if (text == "never") return {Resume::Kind::never, {}};
+  require_input(fs::is_directory(text),
+                "--resume {}: expected auto, never or a checkpoint's directory", text);
+  return {Resume::Kind::path, text};
+}
+
+RunEnd train(const config::RunConfig& config, const Resume& resume, passes::RunnerOptions passes) {
+  if (config.run.threads) set_thread_count(static_cast<int>(*config.run.threads));
+  const std::optional<fs::path> from = starting_point(config, resume);
+  fs::create_directories(config.run_directory());
+  const checkpoint::RunLock lock(config.run_directory());
+  Corpus corpus = prepare_corpus(config);
+  const models::Architecture architecture =
+      models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
+  passes::Runner runner(std::move(passes));
+  const CompiledRun compiled = compile_run(config, architecture, measured_machine(), runner);
+  check_budget(config, compiled.plan);
+  write_run_files(config, compiled, corpus);
+  announce(config, compiled, corpus);
+  Trainer trainer(config, std::move(corpus), compiled);
+  trainer.start(from);
+  return trainer.run();
+}
+
+}  // namespace bessemer::train

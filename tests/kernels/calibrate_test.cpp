@@ -1,0 +1,23 @@
+#include "kernels/cpu/calibrate.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+
+namespace bessemer::kernels::cpu {
+namespace {
+
+TEST(Calibrate, MeasuresSomethingFinite) {
+  for (const double rate : {measure_matmul_peak(DType::fp32), measure_matmul_peak(DType::bf16),
+                            measure_copy_bandwidth()}) {
+    EXPECT_TRUE(std::isfinite(rate));
+    EXPECT_GT(rate, 0);
+  }
+}
+
+TEST(Calibrate, RefusesOtherDtypes) { EXPECT_THROW(measure_matmul_peak(DType::int8), Error); }
+
+}  // namespace
+}  // namespace bessemer::kernels::cpu

@@ -1,0 +1,255 @@
+// Result types, and refusals that name the operand or attribute at fault.
+#include <gtest/gtest.h>
+
+#include "ops/op.h"
+
+namespace bessemer::ops {
+namespace {
+
+using Types = std::vector<std::optional<TensorType>>;
+
+TensorType fp32(Shape shape) { return {DType::fp32, std::move(shape)}; }
+TensorType bf16(Shape shape) { return {DType::bf16, std::move(shape)}; }
+TensorType int32(Shape shape) { return {DType::int32, std::move(shape)}; }
+TensorType int64(Shape shape) { return {DType::int64, std::move(shape)}; }
+
+struct Good {
+  std::string op;
+  Types operands;
+  Attributes attributes;
+  std::vector<TensorType> results;
+};
+
+TEST(Infer, GivesTheDocumentedTypes) {
+  const Attributes epsilon{{"epsilon", 1e-5}}, chunk{{"chunk", std::int64_t{4}}};
+  const Good table[] = {
+      {"matmul", {bf16({2, 6, 4}), bf16({4, 8})}, {}, {bf16({2, 6, 8})}},
+      {"matmul",
+       {bf16({2, 6, 4}), bf16({4, 8}), fp32({8}), fp32({2, 6, 8})},
+       {{"dtype", std::string("fp32")}},
+       {fp32({2, 6, 8})}},
+      {"matmul",
+       {fp32({3, 4, 6}), fp32({3, 8, 4})},
+       {{"transpose_a", true}, {"transpose_b", true}},
+       {fp32({3, 6, 8})}},
+      {"add", {bf16({2, 6}), fp32({6})}, {}, {bf16({2, 6})}},
+      {"reduce_sum",
+       {bf16({2, 6, 4})},
+       {{"dims", std::vector<std::int64_t>{0, 2}}, {"dtype", std::string("fp32")}},
+       {fp32({6})}},
+      {"embedding",
+       {fp32({9, 4}), int32({2, 3})},
+       {{"dtype", std::string("bf16")}},
+       {bf16({2, 3, 4})}},
+      {"embedding_grad",
+       {bf16({2, 3, 4}), int32({2, 3})},
+       {{"rows", std::int64_t{9}}},
+       {fp32({9, 4})}},
+      {"layer_norm",
+       {bf16({2, 3, 4}), fp32({4})},
+       epsilon,
+       {bf16({2, 3, 4}), fp32({2, 3}), fp32({2, 3})}},
+      {"rms_norm_grad",
+       {bf16({2, 4}), bf16({2, 4}), bf16({4}), fp32({2})},
+       {},
+       {bf16({2, 4}), fp32({4})}},
+      {"attention",
+       {bf16({2, 3, 4, 8}), bf16({2, 5, 2, 8}), bf16({2, 5, 2, 8})},
+       {{"scale", 1.0}},
+       {bf16({2, 3, 4, 8}), fp32({2, 4, 3})}},
+      {"linear_cross_entropy",
+       {bf16({6, 4}), bf16({9, 4}), int32({6})},
+       chunk,
+       {fp32({}), fp32({6})}},
+      {"linear_cross_entropy_train",
+       {fp32({}), bf16({6, 4}), bf16({9, 4}), int32({6})},
+       chunk,
+       {fp32({}), bf16({6, 4}), fp32({9, 4})}},
+      {"global_norm", {bf16({6, 4}), fp32({9})}, {}, {fp32({})}},
+      {"fused",
+       {bf16({2, 4}), fp32({4})},
+       {{"program", std::string("t0 = add x0 x1; t1 = silu t0; return t0 t1")}},
+       {bf16({2, 4}), bf16({2, 4})}},
+  };
+  for (const Good& good : table) {
+    EXPECT_EQ(definition_of(good.op).infer({good.operands, good.attributes}), good.results)
+        << good.op << " " << to_string(good.attributes);
+  }
+}
+
+struct Bad {
+  std::string op;
+  Types operands;
+  Attributes attributes;
+  std::string message;
+};
+
+TEST(Infer, NamesTheOperandAtFault) {
+  const Attributes epsilon{{"epsilon", 1e-5}}, scale{{"scale", 1.0}},
+      chunk{{"chunk", std::int64_t{4}}};
+  Attributes drops = scale;
+  drops.set("dropout", 0.5);
+  drops.set("site", std::int64_t{1});
+  const TensorType q = fp32({2, 3, 4, 8});
+  const Bad table[] = {
+      {"matmul", {fp32({6, 4})}, {}, "operand 1 (b): is absent"},
+      {"matmul", {fp32({6}), fp32({4, 8})}, {}, "operand 0 (a): expected at least 2 dimensions"},
+      {"matmul", {fp32({6, 4}), bf16({4, 8})}, {}, "operand 1 (b): expected fp32"},
+      {"matmul", {fp32({6, 4}), fp32({5, 8})}, {}, "operand 1 (b): expected 4 in dimension 0"},
+      {"matmul",
+       {fp32({6, 4}), fp32({4, 8})},
+       {{"transpose_b", true}},
+       "operand 1 (b): expected 4 in dimension 1"},
+      {"matmul", {fp32({2, 6, 4}), fp32({3, 4, 8})}, {}, "operand 1 (b): expected two dimensions"},
+      {"matmul",
+       {fp32({2, 6, 4}), fp32({6, 8})},
+       {{"transpose_a", true}},
+       "operand 0 (a): transpose_a with a shared b"},
+      {"matmul",
+       {fp32({6, 4}), fp32({4, 8}), fp32({7})},
+       {},
+       "operand 2 (bias): expected [8], found [7]"},
+      {"matmul",
+       {fp32({6, 4}), fp32({4, 8}), std::nullopt, fp32({8})},
+       {},
+       "operand 3 (addend): expected fp32[6,8]"},
+      {"matmul",
+       {fp32({6, 4}), fp32({4, 8})},
+       {{"activation", std::string("relu")}},
+       "attribute 'activation' is \"relu\""},
+      {"add", {fp32({2, 6}), fp32({2})}, {}, "operand 1 (b): expected [2,6] or the end of it"},
+      {"add", {fp32({2, 6}), bf16({6})}, {}, "operand 1 (b): expected fp32"},
+      {"add", {fp32({2}), fp32({2}), fp32({2})}, {}, "expected at most 2 operands"},
+      {"scale", {fp32({2})}, {}, "attribute 'factor' is missing"},
+      {"cast", {fp32({2})}, {{"dtype", std::string("float")}}, "attribute 'dtype' is \"float\""},
+      {"reshape", {fp32({6})}, {{"shape", Shape{4}}}, "operand 0 (x): expected 4 elements"},
+      {"reshape", {fp32({6})}, {{"shape", Shape{-6}}}, "attribute 'shape'"},
+      {"reshape",
+       {fp32({0})},
+       {{"shape", Shape{std::int64_t{1} << 62, 8, 0}}},
+       "attribute 'shape'"},
+      {"transpose", {fp32({2, 3})}, {{"permutation", Shape{0, 0}}}, "attribute 'permutation'"},
+      {"slice",
+       {fp32({4})},
+       {{"dim", std::int64_t{0}}, {"begin", std::int64_t{2}}, {"end", std::int64_t{5}}},
+       "operand 0 (x): expected dimension 0 to hold [2, 5)"},
+      {"concat", {fp32({2, 3}), fp32({3, 3})}, {{"dim", std::int64_t{1}}}, "operand 1 (x1)"},
+      {"concat", {fp32({2, 3})}, {{"dim", std::int64_t{2}}}, "attribute 'dim' is 2"},
+      {"reduce_sum", {fp32({2, 3})}, {{"dims", Shape{1, 0}}}, "attribute 'dims'"},
+      {"broadcast",
+       {fp32({3})},
+       {{"shape", Shape{2, 4}}, {"dims", Shape{0}}},
+       "operand 0 (x): expected [4], found [3]"},
+      {"embedding", {fp32({9, 4}), int64({2})}, {}, "operand 1 (ids): expected int32"},
+      {"embedding_grad",
+       {fp32({2, 4}), int32({3})},
+       {{"rows", std::int64_t{9}}},
+       "operand 1 (ids): expected int32[2]"},
+      {"layer_norm",
+       {fp32({2, 64}), fp32({32})},
+       epsilon,
+       "operand 1 (gain): expected [64], found [32]"},
+      {"rms_norm_grad",
+       {fp32({2, 4}), fp32({2, 4}), fp32({4}), fp32({3})},
+       {},
+       "operand 3 (rstd): expected fp32[2], found fp32[3]"},
+      {"rope",
+       {fp32({2, 3, 4, 7}), int32({2, 3})},
+       {},
+       "operand 0 (x): expected an even head size"},
+      {"rope", {q, int32({3, 2})}, {}, "operand 1 (positions): expected int32[2,3]"},
+      {"rope", {q, int32({2, 3})}, {{"scaling", std::string("llama3")}}, "factor"},
+      {"gelu", {fp32({2})}, {{"approximate", std::string("erf")}}, "attribute 'approximate'"},
+      {"swiglu", {fp32({2}), fp32({3})}, {}, "operand 1 (up): expected fp32[2], found fp32[3]"},
+      {"dropout",
+       {fp32({2}), int64({3})},
+       {{"probability", 1.0}, {"site", std::int64_t{0}}},
+       "attribute 'probability' is 1"},
+      {"attention",
+       {q, fp32({2, 5, 3, 8}), fp32({2, 5, 3, 8})},
+       scale,
+       "operand 1 (k): expected key heads that divide 4"},
+      {"attention", {q, q, fp32({2, 4, 4, 8})}, scale, "operand 2 (v): expected fp32[2,3,4,8]"},
+      {"attention",
+       {q, q, q, int32({2, 3})},
+       scale,
+       "operand 3 (visibility): expected int32[2,3,2]"},
+      {"attention", {q, q, q}, drops, "operand 4 (counter): is absent"},
+      {"linear_cross_entropy",
+       {fp32({6, 4}), fp32({9, 5}), int32({6})},
+       chunk,
+       "operand 1 (w): expected fp32[9,4], found fp32[9,5]"},
+      {"linear_cross_entropy",
+       {fp32({6, 4}), fp32({9, 4}), int32({6})},
+       {{"chunk", std::int64_t{0}}},
+       "attribute 'chunk' is 0"},
+      {"global_norm", {fp32({2}), {{DType::fp64, {2}}}}, {}, "operand 1 (x1)"},
+      {"adamw_update",
+       {bf16({2}), bf16({2}), bf16({2}), bf16({2}), fp32({}), int64({}), fp32({})},
+       {},
+       "operand 0 (parameter): expected fp32 or fp64"},
+      {"cache_write",
+       {q, fp32({2, 1, 2, 8}), int32({2, 1})},
+       {},
+       "operand 1 (update): expected fp32[2,1,4,8]"},
+      {"fused",
+       {fp32({2}), fp32({3})},
+       {{"program", std::string("t0 = add x0 x1; return t0")}},
+       "operand 1 (x1)"},
+      {"fused", {fp32({2})}, {{"program", std::string("t0 = add x0 x1; return t0")}}, "x1"},
+  };
+  for (const Bad& bad : table) {
+    try {
+      definition_of(bad.op).infer({bad.operands, bad.attributes});
+      ADD_FAILURE() << bad.op << " accepted what it should refuse with: " << bad.message;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(bad.message), std::string::npos)
+          << bad.op << " said: " << error.what() << "\nexpected: " << bad.message;
+    }
+  }
+}
+
+Work work_of(const std::string& op, Types operands, Attributes attributes) {
+  const OpUse use{std::move(operands), std::move(attributes)};
+  const OpDefinition& definition = definition_of(op);
+  return definition.work(use, definition.infer(use));
+}
+
+TEST(Work, CountsProducts) {
+  const Work product = work_of("matmul", {fp32({2, 6, 4}), fp32({8, 4})}, {{"transpose_b", true}});
+  EXPECT_EQ(product.flops, 2.0 * 12 * 8 * 4);
+  EXPECT_EQ(product.bytes_read, 4.0 * (48 + 32));
+  EXPECT_EQ(product.bytes_written, 4.0 * 96);
+  EXPECT_TRUE(product.matmul);
+  const Attributes chunk{{"chunk", std::int64_t{3}}};
+  const Work loss =
+      work_of("linear_cross_entropy", {fp32({6, 4}), fp32({9, 4}), int32({6})}, chunk);
+  EXPECT_EQ(loss.flops, 2.0 * 6 * 9 * 4);
+  EXPECT_EQ(loss.bytes_read, 4.0 * (24 + 2 * 36 + 6)) << "w is read for each of two chunks";
+}
+
+TEST(Work, AttentionCountsOnlyVisiblePairs) {
+  const TensorType q = fp32({2, 16, 4, 8}), k = fp32({2, 16, 2, 8});
+  const double per_pair = 2 * 2 * 2.0 * 4 * 8;  // two products of 2 flops, B = 2, H = 4, D = 8
+  const auto flops = [&](Attributes attributes) {
+    attributes.set("scale", 1.0);
+    return work_of("attention", {q, k, k}, std::move(attributes)).flops;
+  };
+  EXPECT_EQ(flops({}), per_pair * 256);
+  EXPECT_EQ(flops({{"causal", true}}), per_pair * 136);
+  EXPECT_EQ(flops({{"causal", true}, {"window", std::int64_t{1}}}), per_pair * 16);
+  EXPECT_EQ(flops({{"causal", true}, {"window", std::int64_t{2}}}), per_pair * 31);
+}
+
+TEST(Work, MovesOnlyWhatIsTouched) {
+  EXPECT_EQ(work_of("reshape", {fp32({6})}, {{"shape", Shape{2, 3}}}).bytes_read, 0);
+  const Work lookup = work_of("embedding", {fp32({1000, 4}), int32({3})}, {});
+  EXPECT_EQ(lookup.bytes_read, 4.0 * (3 * 4 + 3)) << "three rows and three ids";
+  const Work part =
+      work_of("slice", {fp32({100})},
+              {{"dim", std::int64_t{0}}, {"begin", std::int64_t{10}}, {"end", std::int64_t{15}}});
+  EXPECT_EQ(part.bytes_read, 20);
+}
+
+}  // namespace
+}  // namespace bessemer::ops
