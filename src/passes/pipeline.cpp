@@ -65,4 +65,12 @@ ForwardGraphs compile_forward(const ir::Graph& forward, Recipe recipe, Runner& r
   return {std::move(refresh), std::move(graph)};
 }
 
+std::vector<std::string> pass_names() {
+  ir::Graph refresh("refresh");
+  std::vector<std::string> names{"differentiate"};
+  for (const Pass& pass : lowering(Recipe::fp32, refresh)) names.push_back(pass.name);
+  names.emplace_back("add_optimizer");
+  return names;
+}
+
 }  // namespace bessemer::passes

@@ -36,4 +36,7 @@ struct ForwardGraphs {
 };
 ForwardGraphs compile_forward(const ir::Graph& forward, Recipe recipe, Runner& runner);
 
+/// Every pass by name, in the order they run.
+std::vector<std::string> pass_names();
+
 }  // namespace bessemer::passes

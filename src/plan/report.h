@@ -1,0 +1,41 @@
+// How a plan is shown: the text of `bessemer plan` and of runs/NAME/plan.txt, and the same as JSON.
+// Everything in it is a prediction, and says so; what was measured is in metrics.jsonl.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "plan/plan.h"
+
+namespace bessemer::plan {
+
+struct ReportOptions {
+  std::string heading;               // the first lines: what is planned; may be empty
+  std::int64_t micro_batches = 1;    // of a step
+  std::int64_t tokens_per_step = 0;  // 0: not known, no tok/s
+  std::size_t largest = 12;          // entries of the ledger listed by name
+};
+
+/// Seconds of one optimiser step: refresh, update, and a micro-batch for each of `micro_batches`.
+/// 0 where the plan has no training programs.
+double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches);
+
+/// "1.50 GiB", "12.0 KiB", "64 B": three digits and a binary unit.
+std::string bytes_text(std::size_t bytes);
+
+/// The report for people: machine, memory by category and by name, programs, operations, step.
+std::string describe(const Plan& plan, const ReportOptions& options);
+
+/// The report for programs:
+///   peak_bytes      {"device": bytes of the arena}
+///   ledger          [{name, category, tier, bytes}], summing to the peak
+///   step_seconds    predicted_step_seconds; null where the plan does not train
+///   tokens_per_second  null where not known
+///   machine         {name, measured, matmul_flops_fp32, matmul_flops_bf16, copy_bandwidth}
+///   programs        [{name, seconds, flops, bytes, transient_bytes, live_peak_bytes,
+///                     instructions: [{op, label, kernel, flops, bytes, scratch_bytes, seconds}]}]
+nlohmann::json to_json(const Plan& plan, const ReportOptions& options);
+
+}  // namespace bessemer::plan
