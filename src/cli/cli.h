@@ -5,6 +5,8 @@
 
 namespace bessemer::cli {
 
+inline constexpr const char* kVersion = "0.1.0";
+
 /// Exit codes: part of the surface, for scripts.
 enum ExitCode : int {
   kDone = 0,
