@@ -131,8 +131,8 @@ void read_merges(const Node& node, const Vocabulary& vocabulary, TokenizerModel&
       }
       return found->second;
     };
-    id_of(left + right);
     model.merges.emplace_back(id_of(left), id_of(right));
+    id_of(left + right);
   }
 }
 

@@ -1,10 +1,8 @@
 #include "data/unicode_class.h"
 
-#include <algorithm>
 #include <string>
 
 #include "data/regex.h"
-#include "data/utf8.h"
 
 namespace bessemer::data {
 namespace {
@@ -49,14 +47,6 @@ UnicodeClasses::UnicodeClasses() : table_(kCodePoints, RuneClass::other) {
 const UnicodeClasses& UnicodeClasses::instance() {
   static const UnicodeClasses classes;
   return classes;
-}
-
-Rune UnicodeClasses::at(const unsigned char* p, const unsigned char* end) const {
-  if (*p < 0x80) return {1, table_[*p]};
-  char32_t rune = 0;
-  const int length = decode_utf8(p, end, rune);
-  if (length == 0) return {1, RuneClass::invalid};
-  return {length, table_[rune]};
 }
 
 }  // namespace bessemer::data

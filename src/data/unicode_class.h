@@ -1,10 +1,11 @@
 // The three Unicode properties that the pre-tokeniser patterns ask about.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string_view>
 #include <vector>
+
+#include "data/utf8.h"
 
 namespace bessemer::data {
 
@@ -30,7 +31,13 @@ class UnicodeClasses {
   RuneClass of(char32_t rune) const { return table_[rune]; }
 
   /// The rune at `p`; one byte of class `invalid` where the bytes are not UTF-8. Needs p < end.
-  Rune at(const unsigned char* p, const unsigned char* end) const;
+  Rune at(const unsigned char* p, const unsigned char* end) const {
+    if (*p < 0x80) return {1, table_[*p]};
+    char32_t rune = 0;
+    const int length = decode_utf8(p, end, rune);
+    if (length == 0) return {1, RuneClass::invalid};
+    return {length, table_[rune]};
+  }
 
  private:
   UnicodeClasses();

@@ -1,5 +1,6 @@
 #include "models/blocks.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -10,6 +11,19 @@ namespace bessemer::models {
 
 using ir::Role;
 using ir::ValueId;
+
+namespace {
+
+// Rows the head takes at a time: an even cut of the rows whose fp32 logits stay below 64 MiB, enough
+// rows for the matrix products to run at full rate.
+std::int64_t head_chunk(std::int64_t rows, std::int64_t vocabulary) {
+  constexpr std::int64_t kLogits = (std::int64_t{64} << 20) / 4;
+  const std::int64_t most = std::max<std::int64_t>(1, kLogits / vocabulary);
+  const std::int64_t chunks = (rows + most - 1) / most;
+  return (rows + chunks - 1) / chunks;
+}
+
+}  // namespace
 
 ForwardBuilder::ForwardBuilder(const Architecture& architecture, BatchShape shape, DType dtype,
                                Mode mode, std::int64_t cache_length)
@@ -146,7 +160,9 @@ ir::Graph ForwardBuilder::loss(ValueId x) {
   const std::int64_t rows = shape_.sequences * shape_.length;
   const ValueId flat = builder_.reshape(x, {rows, architecture_.hidden});
   const ValueId targets = builder_.reshape(targets_, {rows});
-  const ValueId loss = builder_.add("linear_cross_entropy", {flat, head_weight(), targets});
+  const ValueId loss =
+      builder_.add("linear_cross_entropy", {flat, head_weight(), targets},
+                   {{"chunk", head_chunk(rows, architecture_.vocabulary)}});
   graph_.add_result("loss", loss);
   return ir::without_dead_nodes(std::move(graph_));
 }

@@ -85,7 +85,7 @@ class Lowering {
     const bool wide = wide_[index(node.results[0])] && source_.type(node.results[0]).dtype == DType::fp32;
     if (multiplies_matrices(node)) {
       for (std::size_t i = 0; i < 2; ++i) operands[i] = in_dtype(operands[i], DType::bf16);
-      if (wide) attributes.set("dtype", std::string("fp32"));
+      set_result_dtype(attributes, wide);
     } else if (const int x = head_operand(node); x >= 0) {
       for (const int i : {x, x + 1}) {
         operands[static_cast<std::size_t>(i)] =
@@ -93,13 +93,19 @@ class Lowering {
       }
     } else if (node.op == "embedding") {
       attributes.set("dtype", std::string("bf16"));
-    } else if (node.op == "reduce_sum" && wide) {
-      attributes.set("dtype", std::string("fp32"));
+    } else if (node.op == "reduce_sum") {
+      set_result_dtype(attributes, wide);
     } else if (node.op == "add" && operands.size() == 2) {
       widen_sum(node, operands, wide);
     }
     const std::vector<ValueId> results = builder_.all(node.op, operands, std::move(attributes));
     for (std::size_t i = 0; i < results.size(); ++i) map_[index(node.results[i])] = results[i];
+  }
+
+  // Gradients name the dtype of the fp32 graph; here the result follows its operands unless kept.
+  static void set_result_dtype(Attributes& attributes, bool wide) {
+    attributes.erase("dtype");
+    if (wide) attributes.set("dtype", std::string("fp32"));
   }
 
   // A sum of like shapes has one dtype: fp32 where it is kept wide, else the narrower of the two.

@@ -10,6 +10,7 @@
 #include "models/architecture.h"
 #include "passes/pass.h"
 #include "plan/plan.h"
+#include "plan/report.h"
 
 namespace bessemer::train {
 
@@ -28,6 +29,9 @@ struct CompiledRun {
 
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
                         const cost::MachineDescription& machine, passes::Runner& runner);
+
+/// How the plan of a run is shown: its model and batch in the heading.
+plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run);
 
 /// Programs "refresh" (maybe), "prefill" and "decode": generation of one sequence.
 plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,

@@ -238,7 +238,7 @@ void write_run_files(const config::RunConfig& config, const CompiledRun& compile
   const fs::path directory = config.run_directory();
   write_file_atomically(directory / "run.toml", config::to_toml(config));
   write_file_atomically(directory / "plan.txt",
-                        plan::describe(compiled.plan, plan_heading(config, compiled)));
+                        plan::describe(compiled.plan, report_options(config, compiled)));
   write_file_atomically(directory / "config.json",
                         models::hugging_face_config(compiled.architecture));
   write_file_atomically(directory / "tokenizer.json", read_file(corpus.tokenizer_path));

@@ -10,8 +10,6 @@
 
 #include "kernels/cpu/cpu.h"
 
-#include <cmath>
-
 #include "kernels/cpu/attention_problem.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -9,7 +9,10 @@
 namespace bessemer::kernels::cpu {
 namespace {
 
-constexpr std::int64_t kPackedColumnBytes = std::int64_t{16} << 20;  // of b, shared, in L3
+// Packed columns of b, shared by the threads: small enough to be used while still in cache, but not
+// so few that a is packed again and again.
+constexpr std::int64_t kPackedColumnBytes = std::int64_t{2} << 20;
+constexpr std::int64_t kFewestPackedPanels = 8;
 constexpr std::int64_t kSmallWork = std::int64_t{1}
                                     << 17;  // multiply-adds not worth a second thread
 
@@ -41,9 +44,9 @@ Blocking choose_blocking(const ProductSpec& s, const GemmTarget& target, const M
   b.row_block = round_up(divide_up(s.m, row_blocks), target.rows);
   row_blocks = divide_up(s.m, b.row_block);
 
-  const std::int64_t most_columns = kPackedColumnBytes / 4 / b.depth / target.columns;
-  const std::int64_t panels = divide_up(s.n, target.columns);
-  b.column_block = std::min(panels, std::max<std::int64_t>(most_columns, 1)) * target.columns;
+  const std::int64_t fewest = std::max<std::int64_t>(kFewestPackedPanels, 2 * b.threads);
+  const std::int64_t most = std::max(kPackedColumnBytes / 4 / b.depth / target.columns, fewest);
+  b.column_block = std::min(divide_up(s.n, target.columns), most) * target.columns;
   if (row_blocks < b.threads) {
     b.column_groups = std::min(divide_up(b.threads, row_blocks), b.column_block / target.columns);
   }

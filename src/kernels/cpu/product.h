@@ -34,7 +34,7 @@ struct ProductBuffers {
   std::byte* scratch = nullptr;  // Product::scratch_bytes(), 64-byte aligned
 };
 
-/// Immutable once made; `run` allocates nothing of ours and uses the thread team.
+/// `run` allocates nothing of ours and uses the thread team; one caller at a time.
 class Product {
  public:
   Product() = default;
