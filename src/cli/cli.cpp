@@ -17,15 +17,14 @@
 namespace bessemer::cli {
 namespace {
 
-constexpr const char* kVersion = "bessemer 0.1.0";
-
 std::unique_ptr<CLI::App> make_app(Session& session) {
   auto app = std::make_unique<CLI::App>(
       "Trains transformer language models: a training step is a program, compiled once.",
       "bessemer");
   app->get_formatter()->column_width(34);
   app->set_help_flag("-h,--help", "Shows this help and ends");
-  app->set_version_flag("--version", kVersion, "Shows the version and ends");
+  app->set_version_flag("--version", fmt::format("bessemer {}", kVersion),
+                        "Shows the version and ends");
   app->add_option_function<std::string>(
          "--log-level",
          [&session](const std::string& name) { session.log_level = log::parse_level(name); },

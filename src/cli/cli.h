@@ -5,12 +5,14 @@
 
 namespace bessemer::cli {
 
+inline constexpr const char* kVersion = "0.1.0";
+
 /// Exit codes: part of the surface, for scripts.
 enum ExitCode : int {
   kDone = 0,
-  kFailed = 1,              // a defect, or a run that diverged
-  kUserError = 2,           // command line, run file, corpus, checkpoint, machine
-  kStoppedBySignal = 75,    // the run has saved and goes on when started again (EX_TEMPFAIL)
+  kFailed = 1,            // a defect, or a run that diverged
+  kUserError = 2,         // command line, run file, corpus, checkpoint, machine
+  kStoppedBySignal = 75,  // the run has saved and goes on when started again (EX_TEMPFAIL)
 };
 
 /// Runs one command. Results go to standard output, everything else to standard error. Throws

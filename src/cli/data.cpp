@@ -1,0 +1,168 @@
+#include <algorithm>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/run_file.h"
+#include "data/build.h"
+#include "data/indexed_dataset.h"
+#include "data/manifest.h"
+#include "plan/report.h"
+#include "train/corpus.h"
+
+namespace bessemer::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct BuildCommand {
+  std::vector<std::string> paths;      // without --out: one run file
+  std::vector<std::string> overrides;  // --set
+  std::string out;
+  std::string tokenizer;
+  std::int32_t vocabulary = 8192;
+  std::string text_key = "text";
+};
+
+void show(const std::string& name, const fs::path& prefix, std::uint64_t documents,
+          std::uint64_t tokens, const std::string& note) {
+  print(fmt::format("{:<16} {:>12} documents {:>14} tokens  {}{}\n", name, documents, tokens,
+                    data::bin_path(prefix).string(), note));
+}
+
+int build_run(const BuildCommand& command, const Session& session) {
+  require_input(command.paths.size() == 1,
+                "data build takes one run file, or --out DIR and the corpora");
+  require_input(command.tokenizer.empty(),
+                "data build RUN.toml: the run file names the tokenizer; use --set data.tokenizer=");
+  RunFileOptions run;
+  run.path = command.paths.front();
+  run.overrides = command.overrides;
+  const config::RunConfig config = load_run_file(run, session);
+  const train::Corpus corpus = train::prepare_corpus(config);
+  print(fmt::format("tokenizer {} ({} tokens)\ntraining  {} tokens\n",
+                    corpus.tokenizer_path.string(), corpus.vocabulary, corpus.training_tokens));
+  for (const train::ValidationSource& source : corpus.validation) {
+    print(fmt::format("validation of {}: {} tokens\n", source.name, source.dataset->tokens()));
+  }
+  return kDone;
+}
+
+int build_directory(const BuildCommand& command) {
+  require_input(command.overrides.empty(), "--set needs a run file; with --out there is none");
+  data::BuildOptions options;
+  options.directory = command.out;
+  options.text_key = command.text_key;
+  options.vocabulary = command.vocabulary;
+  if (!command.tokenizer.empty()) options.tokenizer = command.tokenizer;
+  for (const std::string& path : command.paths) {
+    const std::string file = fs::path(path).filename().string();
+    options.sources.push_back({file.substr(0, file.find('.', 1)), path});
+  }
+  const data::BuiltCorpus built = data::build_corpus(options);
+  print(fmt::format("tokenizer {}\n", built.tokenizer.string()));
+  for (const data::BuiltSource& source : built.sources) {
+    show(source.name, source.prefix, source.documents, source.tokens,
+         source.reused ? "  (built before)" : "");
+  }
+  return kDone;
+}
+
+void show_prefix(const fs::path& prefix) {
+  const data::IndexedDataset dataset = data::IndexedDataset::open(prefix);
+  std::uint64_t longest = 0;
+  for (std::uint64_t d = 0; d < dataset.documents(); ++d) {
+    longest = std::max(longest, dataset.length(d));
+  }
+  const double mean = dataset.documents() == 0 ? 0
+                                               : static_cast<double>(dataset.tokens()) /
+                                                     static_cast<double>(dataset.documents());
+  print(
+      fmt::format("{}\n  documents  {}\n  tokens     {}\n  mean       {:.1f} tokens a document\n"
+                  "  longest    {} tokens\n  stored as  {}, {}\n",
+                  data::bin_path(prefix).string(), dataset.documents(), dataset.tokens(), mean,
+                  longest, dataset.type() == data::TokenType::uint16 ? "uint16" : "int32",
+                  plan::bytes_text(fs::file_size(data::bin_path(prefix)))));
+}
+
+int info(const std::string& path) {
+  if (!fs::is_directory(path)) {
+    show_prefix(path);
+    return kDone;
+  }
+  std::vector<fs::path> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
+    if (entry.path().extension() == ".idx") found.push_back(entry.path());
+  }
+  require_input(!found.empty(), "{}: no token files (.idx) in this directory", path);
+  std::sort(found.begin(), found.end());
+  for (const fs::path& idx : found) show_prefix(idx);
+  for (const data::ManifestSource& source : data::read_manifest(path).sources) {
+    const double ratio =
+        source.tokens == 0 ? 0
+                           : static_cast<double>(source.bytes) / static_cast<double>(source.tokens);
+    print(fmt::format("source {}: {} bytes of text, {:.2f} bytes a token\n", source.name,
+                      source.bytes, ratio));
+  }
+  return kDone;
+}
+
+void add_build(CLI::App& group, Session& session) {
+  auto options = std::make_shared<BuildCommand>();
+  CLI::App* command = group.add_subcommand(
+      "build", "Tokenizes corpora: those of a run file, or PATHS into --out DIR");
+  command
+      ->add_option("PATHS", options->paths,
+                   "A run file; or, with --out: text or JSONL (also .gz, .zst), folders or globs")
+      ->required()
+      ->type_name("PATH");
+  command->add_option("--set", options->overrides, "Sets a key of the run file; repeat it for more")
+      ->type_name("section.key=value")
+      ->allow_extra_args(false);
+  command->add_option("--out", options->out, "Directory for tokenizer.json, .bin and .idx files")
+      ->type_name("DIR");
+  command
+      ->add_option("--tokenizer", options->tokenizer,
+                   "With --out: the tokenizer.json to use (one is trained)")
+      ->type_name("FILE");
+  command
+      ->add_option("--vocabulary", options->vocabulary,
+                   "With --out: tokens of the tokenizer to train")
+      ->type_name("N")
+      ->check(CLI::Range(257, 1 << 24))
+      ->capture_default_str();
+  command
+      ->add_option("--text-field", options->text_key,
+                   "With --out: key of the text in a JSONL object")
+      ->type_name("KEY")
+      ->capture_default_str();
+  command->callback([options, &session] {
+    session.action = [options, &session] {
+      return options->out.empty() ? build_run(*options, session) : build_directory(*options);
+    };
+  });
+}
+
+void add_info(CLI::App& group, Session& session) {
+  auto path = std::make_shared<std::string>();
+  CLI::App* command = group.add_subcommand("info", "Shows and checks token files");
+  command->add_option("PATH", *path, "A .bin/.idx prefix, or a directory of them")
+      ->required()
+      ->type_name("PREFIX|DIR");
+  command->callback([path, &session] { session.action = [path] { return info(*path); }; });
+}
+
+}  // namespace
+
+void add_data(CLI::App& app, Session& session) {
+  CLI::App* group = app.add_subcommand("data", "Builds and shows token files");
+  group->require_subcommand(1);
+  add_build(*group, session);
+  add_info(*group, session);
+}
+
+}  // namespace bessemer::cli

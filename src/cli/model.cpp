@@ -1,0 +1,45 @@
+#include "cli/model.h"
+
+#include "base/error.h"
+#include "config/parse.h"
+#include "data/tokenizer_json.h"
+#include "train/weights.h"
+
+namespace bessemer::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The run file of a run directory, or of the run that a checkpoint directory belongs to.
+std::optional<config::RunConfig> run_of(const fs::path& directory) {
+  const fs::path run = fs::exists(directory / "state.json")
+                           ? fs::weakly_canonical(directory).parent_path().parent_path()
+                           : directory;
+  if (!fs::exists(run / "run.toml")) return std::nullopt;
+  return config::load_run_config(run / "run.toml");
+}
+
+}  // namespace
+
+Model load_model(const fs::path& directory) {
+  train::ModelDirectory opened = train::open_model(directory);
+  require_input(!opened.tokenizer.empty(),
+                "{}: no tokenizer.json beside the model; put the one it was trained with there",
+                directory.string());
+  Model model{std::move(opened), data::load_tokenizer(opened.tokenizer), run_of(directory)};
+  if (model.run) model.recipe = model.run->precision.recipe;
+  require_input(model.tokenizer.vocabulary_size() <= model.directory.architecture.vocabulary,
+                "{}: has {} tokens, the model {}; it belongs to another model",
+                model.directory.tokenizer.string(), model.tokenizer.vocabulary_size(),
+                model.directory.architecture.vocabulary);
+  return model;
+}
+
+void load_weights(const Model& model, const runtime::Executor& executor) {
+  train::read_parameters(model.directory.architecture, *model.directory.tensors,
+                         train::into(executor));
+  const auto refresh = executor.find("refresh");
+  if (refresh.valid()) executor.run(refresh);
+}
+
+}  // namespace bessemer::cli

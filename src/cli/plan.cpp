@@ -1,0 +1,94 @@
+#include <filesystem>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/run_file.h"
+#include "cost/machine.h"
+#include "data/tokenizer_json.h"
+#include "plan/report.h"
+#include "train/compile.h"
+#include "train/plan_heading.h"
+
+namespace bessemer::cli {
+namespace {
+
+struct PlanOptions {
+  RunFileOptions run;
+  bool json = false;
+};
+
+// A plan needs no data: where the tokenizer is still to be trained, its vocabulary is the one asked
+// for.
+std::int64_t planned_vocabulary(const config::RunConfig& config) {
+  if (config.data.tokenizer) return data::load_tokenizer(*config.data.tokenizer).vocabulary_size();
+  if (config.model.from) {
+    const std::filesystem::path path = *config.model.from / "tokenizer.json";
+    if (std::filesystem::exists(path)) return data::load_tokenizer(path).vocabulary_size();
+  }
+  return config.data.vocabulary.value_or(1);
+}
+
+// Measured rates where they are in the cache; measuring is for `doctor --calibrate` and `train`.
+cost::MachineDescription known_machine() {
+  const cost::MachineDescription here = cost::describe_here();
+  return cost::load(train::calibration_path(), here).value_or(here);
+}
+
+void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
+  if (!config.memory.device) return;
+  require_input(plan.arena_bytes <= config.memory.device->count,
+                "this plan does not fit: it needs {}, memory.device gives {}; lower "
+                "train.micro_batch_size or data.sequence_length",
+                plan::bytes_text(plan.arena_bytes), plan::bytes_text(config.memory.device->count));
+}
+
+int plan_run(const PlanOptions& options, const Session& session) {
+  const config::RunConfig config = load_run_file(options.run, session);
+  nlohmann::json graphs = nlohmann::json::array();
+  passes::RunnerOptions passes;
+  passes.dump_after = parse_dump_graph(options.run.dump_graph);
+  passes.dump = [&](const std::string& pass, const std::string& text) {
+    if (options.json) {
+      graphs.push_back({{"after", pass}, {"text", text}});
+    } else {
+      print(fmt::format("# after {}\n{}\n", pass, text));
+    }
+  };
+  passes::Runner runner(passes);
+  const models::Architecture architecture =
+      models::resolve(config.model, planned_vocabulary(config), config.data.sequence_length);
+  const train::CompiledRun run = train::compile_run(config, architecture, known_machine(), runner);
+  const plan::ReportOptions report = train::plan_heading(config, run);
+  if (options.json) {
+    nlohmann::json json = plan::to_json(run.plan, report);
+    json["parameters"] = models::parameter_count(architecture);
+    if (!graphs.empty()) json["graphs"] = std::move(graphs);
+    print(json.dump(2) + "\n");
+  } else {
+    print(plan::describe(run.plan, report));
+  }
+  flush();
+  check_budget(config, run.plan);
+  return kDone;
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, Session& session) {
+  auto options = std::make_shared<PlanOptions>();
+  CLI::App* command = app.add_subcommand(
+      "plan",
+      "Shows where the memory and the time of a run will go; needs no data, writes nothing");
+  add_run_file(*command, options->run);
+  command->add_flag("--json", options->json, "Prints the plan as one JSON object");
+  command->callback([options, &session] {
+    session.action = [options, &session] { return plan_run(*options, session); };
+  });
+}
+
+}  // namespace bessemer::cli
