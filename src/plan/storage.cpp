@@ -104,9 +104,8 @@ class Assigner {
 
   bool works_in_place(int i, ValueId operand, ValueId result) const {
     const ir::Node& n = node(i);
-    const auto uses = std::count_if(n.operands.begin(), n.operands.end(), [&](ValueId o) {
-      return o != kAbsent && root(o) == operand;
-    });
+    const auto uses = std::count_if(n.operands.begin(), n.operands.end(),
+                                    [&](ValueId o) { return o != kAbsent && root(o) == operand; });
     if (uses != 1) return false;
     for (const auto& [o, r] : ops::definition_of(n.op).in_place) {
       const auto ro = static_cast<std::size_t>(o), rr = static_cast<std::size_t>(r);
@@ -187,8 +186,7 @@ class Assigner {
     if (fresh) {
       const std::string name = buffer(buffer_of(value)).name;
       const TensorType& type = graph_.type(value);
-      storage_.buffers.push_back(
-          {Home::transient, "old " + name, type.bytes(), end_, end_, false});
+      storage_.buffers.push_back({Home::transient, "old " + name, type.bytes(), end_, end_, false});
       storage_.copies.push_back({buffer_of(value), at->second, name, type});
     }
     return at->second;
@@ -207,7 +205,7 @@ class Assigner {
   std::vector<int> last_use_;
   std::vector<int> home_of_;  // by value: the persistent buffer it is computed in, or -1
   std::vector<PendingCopy> pending_copies_;
-  std::map<ValueId, int> aside_;  // buffers of old contents that outlive their tensor
+  std::map<ValueId, int> aside_;            // buffers of old contents that outlive their tensor
   std::vector<std::pair<int, int>> taken_;  // (node, buffer): taken over once per node
 };
 
