@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "data/build.h"
 #include "data/mixture.h"
+#include "data/source.h"
 #include "data/split.h"
 #include "data/tokenizer_json.h"
 
@@ -94,6 +95,13 @@ std::vector<std::filesystem::path> prefixes_of(const config::RunConfig& config,
 }
 
 }  // namespace
+
+void check_corpus(const config::RunConfig& config) {
+  for (const config::DataSource& source : config.data.sources) {
+    if (!is_token_file(source.path)) data::expand_path(source.path.string());
+  }
+  if (const auto tokenizer = named_tokenizer(config)) data::load_tokenizer(*tokenizer);
+}
 
 Corpus prepare_corpus(const config::RunConfig& config) {
   Corpus corpus;

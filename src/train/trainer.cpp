@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -39,20 +40,33 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The checkpoint to go on from; nothing for a new run.
+// Where the checkpoint to go on from is; nothing for a new run.
 std::optional<fs::path> starting_point(const config::RunConfig& config, const Resume& resume) {
   const fs::path run = config.run_directory();
   const auto latest = checkpoint::find_latest(run);
   switch (resume.kind) {
     case Resume::Kind::automatic: return latest;
     case Resume::Kind::path: return resume.path;
-    case Resume::Kind::never:
-      require_input(!latest, "{} holds a run with checkpoints ({}); give another train.name, remove "
-                    "the directory, or go on with --resume auto",
-                    run.string(), latest->filename().string());
-      return std::nullopt;
+    case Resume::Kind::never: break;
+  }
+  if (latest) {
+    fail_input(
+        "{} holds a run with checkpoints ({}); give another train.name, remove the "
+        "directory, or go on with --resume auto",
+        run.string(), latest->filename().string());
   }
   return std::nullopt;
+}
+
+// The checkpoint to go on from, of the same run; null for a new run.
+std::unique_ptr<const checkpoint::Checkpoint> open_start(const config::RunConfig& config,
+                                                         const Resume& resume) {
+  const std::optional<fs::path> from = starting_point(config, resume);
+  if (!from) return nullptr;
+  auto opened = std::make_unique<const checkpoint::Checkpoint>(*from);
+  const RunState state = read_state(opened->state(), opened->step(), opened->place());
+  require_same_run(state, digest_of(config), opened->place());
+  return opened;
 }
 
 // What a checkpoint holds: parameters and optimiser state.
@@ -93,21 +107,19 @@ class Trainer {
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
         saved_(tensors_to_save(executor_)),
-        flops_per_token_(models::training_flops_per_token(compiled.architecture,
-                                                          config.data.sequence_length)) {}
+        flops_per_token_(
+            models::training_flops_per_token(compiled.architecture, config.data.sequence_length)) {}
 
   // Sets parameters and state: from a checkpoint, a Hugging Face directory, or drawn.
-  void start(const std::optional<fs::path>& from) {
-    if (from) {
-      const checkpoint::Checkpoint checkpoint(*from);
-      state_ = read_state(checkpoint.state(), checkpoint.step(), checkpoint.place());
-      require_same_run(state_, digest_of(config_), checkpoint.place());
-      checkpoint::expect_tensors(checkpoint, specs_of(saved_));
+  void start(const checkpoint::Checkpoint* from) {
+    if (from != nullptr) {
+      state_ = read_state(from->state(), from->step(), from->place());
+      checkpoint::expect_tensors(*from, specs_of(saved_));
       for (const checkpoint::NamedTensor& tensor : saved_) {
-        const checkpoint::TensorView view = checkpoint::get(checkpoint, tensor.name);
+        const checkpoint::TensorView view = checkpoint::get(*from, tensor.name);
         std::memcpy(executor_.tensor(tensor.name).data, view.bytes.data(), view.bytes.size());
       }
-      log::info("going on from {} at step {}", from->string(), state_.step);
+      log::info("going on from {} at step {}", from->place(), state_.step);
     } else if (config_.model.from) {
       const auto source = checkpoint::open_hugging_face(*config_.model.from);
       read_parameters(compiled_.architecture, *source, into(executor_));
@@ -192,10 +204,11 @@ class Trainer {
 
   void stop_if_hopeless() const {
     if (state_.skipped_in_a_row < config_.train.max_skipped_steps) return;
-    fail("stopped after step {}: loss or gradient was not finite {} steps in a row; the last "
-         "checkpoint is intact. Lower optimizer.learning_rate or optimizer.gradient_clip, or use "
-         "precision.recipe = \"fp32\"",
-         state_.step, state_.skipped_in_a_row);
+    fail(
+        "stopped after step {}: loss or gradient was not finite {} steps in a row; the last "
+        "checkpoint is intact. Lower optimizer.learning_rate or optimizer.gradient_clip, or use "
+        "precision.recipe = \"fp32\"",
+        state_.step, state_.skipped_in_a_row);
   }
 
   void evaluate_all() const {
@@ -234,14 +247,14 @@ class Trainer {
 
 // The resolved configuration, so that the run can be repeated from its own directory.
 void write_run_files(const config::RunConfig& config, const CompiledRun& compiled,
-                     const Corpus& corpus) {
+                     const fs::path& tokenizer) {
   const fs::path directory = config.run_directory();
   write_file_atomically(directory / "run.toml", config::to_toml(config));
   write_file_atomically(directory / "plan.txt",
                         plan::describe(compiled.plan, report_options(config, compiled)));
   write_file_atomically(directory / "config.json",
                         models::hugging_face_config(compiled.architecture));
-  write_file_atomically(directory / "tokenizer.json", read_file(corpus.tokenizer_path));
+  write_file_atomically(directory / "tokenizer.json", read_file(tokenizer));
 }
 
 void announce(const config::RunConfig& config, const CompiledRun& compiled, const Corpus& corpus) {
@@ -253,13 +266,21 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
             config.run_directory().string());
 }
 
+// What of a run can be known to be wrong before there is a tokenizer.
+void check_before_writing(const config::RunConfig& config) {
+  constexpr std::int64_t kVocabularyNotKnown = 1;
+  models::resolve(config.model, kVocabularyNotKnown, config.data.sequence_length);
+  check_corpus(config);
+}
+
 void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
   if (!config.memory.device || plan.arena_bytes <= config.memory.device->count) return;
   constexpr double kGiB = 1 << 30;
-  fail_input("the plan needs {:.2f} GiB and memory.device gives {:.2f} GiB; lower "
-             "train.micro_batch_size or data.sequence_length",
-             static_cast<double>(plan.arena_bytes) / kGiB,
-             static_cast<double>(config.memory.device->count) / kGiB);
+  fail_input(
+      "the plan needs {:.2f} GiB and memory.device gives {:.2f} GiB; lower "
+      "train.micro_batch_size or data.sequence_length",
+      static_cast<double>(plan.arena_bytes) / kGiB,
+      static_cast<double>(config.memory.device->count) / kGiB);
 }
 
 }  // namespace
@@ -274,19 +295,28 @@ Resume parse_resume(const std::string& text) {
 
 RunEnd train(const config::RunConfig& config, const Resume& resume, passes::RunnerOptions passes) {
   if (config.run.threads) set_thread_count(static_cast<int>(*config.run.threads));
-  const std::optional<fs::path> from = starting_point(config, resume);
-  fs::create_directories(config.run_directory());
-  const checkpoint::RunLock lock(config.run_directory());
+  check_before_writing(config);
+  // An existing run is locked before it is read. A new one comes into being only once its start is
+  // known to be good.
+  const fs::path directory = config.run_directory();
+  std::optional<checkpoint::RunLock> lock;
+  if (fs::exists(directory)) lock.emplace(directory);
+  const auto from = open_start(config, resume);
+  if (!lock) {
+    fs::create_directories(directory);
+    lock.emplace(directory);
+  }
   Corpus corpus = prepare_corpus(config);
   const models::Architecture architecture =
       models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
   passes::Runner runner(std::move(passes));
   const CompiledRun compiled = compile_run(config, architecture, measured_machine(), runner);
   check_budget(config, compiled.plan);
-  write_run_files(config, compiled, corpus);
   announce(config, compiled, corpus);
+  const fs::path tokenizer = corpus.tokenizer_path;
   Trainer trainer(config, std::move(corpus), compiled);
-  trainer.start(from);
+  trainer.start(from.get());
+  write_run_files(config, compiled, tokenizer);
   return trainer.run();
 }
 
