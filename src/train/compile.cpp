@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "config/environment.h"
@@ -87,21 +85,6 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
   }
   run.plan = plan::make_plan(graphs, machine);
   return run;
-}
-
-plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run) {
-  const models::Architecture& a = run.architecture;
-  plan::ReportOptions options;
-  options.heading = fmt::format(
-      "{}: {}, {} layers, hidden {}, {} heads ({} for keys), ffn {}, vocabulary {}: {} parameters\n"
-      "{} micro-batches of {} sequences of {} tokens; recipe {}\n",
-      config.train.name, a.family == models::Family::gpt2 ? "gpt2" : "llama", a.layers, a.hidden,
-      a.heads, a.kv_heads, a.ffn, a.vocabulary, models::parameter_count(a), run.micro_batches,
-      config.train.micro_batch_size, config.data.sequence_length,
-      config.precision.recipe == config::Recipe::bf16 ? "bf16" : "fp32");
-  options.micro_batches = run.micro_batches;
-  options.tokens_per_step = *config.train.global_batch_size * config.data.sequence_length;
-  return options;
 }
 
 plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,

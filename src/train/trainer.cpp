@@ -22,7 +22,6 @@
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/metrics.h"
-#include "train/plan_heading.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/signals.h"

@@ -1,9 +1,8 @@
-#include "train/plan_heading.h"
-
 #include <fmt/format.h>
 
 #include "checkpoint/background_writer.h"
 #include "config/names.h"
+#include "train/compile.h"
 
 namespace bessemer::train {
 namespace {
@@ -31,7 +30,7 @@ std::size_t snapshot_bytes(const plan::Plan& plan) {
 
 }  // namespace
 
-plan::ReportOptions plan_heading(const config::RunConfig& config, const CompiledRun& run) {
+plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run) {
   plan::ReportOptions options;
   options.micro_batches = run.micro_batches;
   options.tokens_per_step = *config.train.global_batch_size * config.data.sequence_length;
