@@ -67,10 +67,9 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
                            models::loss_graph(without_dropout, shape), options, runner);
   GenerationGraphs generation;
   if (config.train.sample_every > 0) {
-    run.sample_cache = std::min(architecture.context, config.data.sequence_length +
-                                                          config.train.sample_tokens);
-    generation =
-        generation_graphs(without_dropout, options.recipe, run.sample_cache, runner);
+    run.sample_cache =
+        std::min(architecture.context, config.data.sequence_length + config.train.sample_tokens);
+    generation = generation_graphs(without_dropout, options.recipe, run.sample_cache, runner);
     step.refresh = passes::merge_refresh(std::move(step.refresh), generation.refresh);
   }
   std::vector<const ir::Graph*> graphs;
@@ -104,8 +103,7 @@ plan::Plan compile_evaluation(const models::Architecture& architecture, config::
                               const cost::MachineDescription& machine, passes::Runner& runner) {
   ir::Graph graph = models::loss_graph(architecture, {sequences, sequence_length});
   graph.set_name("evaluate");
-  const passes::ForwardGraphs compiled =
-      passes::compile_forward(graph, recipe_of(recipe), runner);
+  const passes::ForwardGraphs compiled = passes::compile_forward(graph, recipe_of(recipe), runner);
   std::vector<const ir::Graph*> graphs;
   add_refresh(compiled.refresh, graphs);
   graphs.push_back(&compiled.forward);

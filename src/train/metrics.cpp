@@ -25,9 +25,9 @@ std::string lines_up_to(const std::string& text, std::int64_t last_step) {
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = text.find('\n', begin);
     if (end == std::string::npos) break;  // a line that was never finished
-    const auto object = nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
-                                              text.begin() + static_cast<std::ptrdiff_t>(end),
-                                              nullptr, false);
+    const auto object =
+        nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
+                              text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
     const bool good =
         object.is_object() && object.contains("step") && object["step"].is_number_integer();
     if (!good || object["step"].get<std::int64_t>() > last_step) break;

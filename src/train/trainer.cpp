@@ -46,7 +46,8 @@ std::optional<fs::path> starting_point(const config::RunConfig& config, const Re
     case Resume::Kind::automatic: return latest;
     case Resume::Kind::path: return resume.path;
     case Resume::Kind::never:
-      require_input(!latest, "{} holds a run with checkpoints ({}); give another train.name, remove "
+      require_input(!latest,
+                    "{} holds a run with checkpoints ({}); give another train.name, remove "
                     "the directory, or go on with --resume auto",
                     run.string(), latest->filename().string());
       return std::nullopt;
@@ -92,8 +93,8 @@ class Trainer {
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
         saved_(tensors_to_save(executor_)),
-        flops_per_token_(models::training_flops_per_token(compiled.architecture,
-                                                          config.data.sequence_length)) {}
+        flops_per_token_(
+            models::training_flops_per_token(compiled.architecture, config.data.sequence_length)) {}
 
   // Sets parameters and state: from a checkpoint, a Hugging Face directory, or drawn.
   void start(const std::optional<fs::path>& from) {
@@ -191,10 +192,11 @@ class Trainer {
 
   void stop_if_hopeless() const {
     if (state_.skipped_in_a_row < config_.train.max_skipped_steps) return;
-    fail("stopped after step {}: loss or gradient was not finite {} steps in a row; the last "
-         "checkpoint is intact. Lower optimizer.learning_rate or optimizer.gradient_clip, or use "
-         "precision.recipe = \"fp32\"",
-         state_.step, state_.skipped_in_a_row);
+    fail(
+        "stopped after step {}: loss or gradient was not finite {} steps in a row; the last "
+        "checkpoint is intact. Lower optimizer.learning_rate or optimizer.gradient_clip, or use "
+        "precision.recipe = \"fp32\"",
+        state_.step, state_.skipped_in_a_row);
   }
 
   void evaluate_all() const {
@@ -256,10 +258,11 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
 void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
   if (!config.memory.device || plan.arena_bytes <= config.memory.device->count) return;
   constexpr double kGiB = 1 << 30;
-  fail_input("the plan needs {:.2f} GiB and memory.device gives {:.2f} GiB; lower "
-             "train.micro_batch_size or data.sequence_length",
-             static_cast<double>(plan.arena_bytes) / kGiB,
-             static_cast<double>(config.memory.device->count) / kGiB);
+  fail_input(
+      "the plan needs {:.2f} GiB and memory.device gives {:.2f} GiB; lower "
+      "train.micro_batch_size or data.sequence_length",
+      static_cast<double>(plan.arena_bytes) / kGiB,
+      static_cast<double>(config.memory.device->count) / kGiB);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// The fast kernels of the CPU backend. Each may decline, with a reason, what it does not do; the next
-// candidate then takes it. Own kernels are written with Highway and dispatched at run time to the
-// best instruction set the machine has. Semantics: docs/ops.md.
+// The fast kernels of the CPU backend. Each may decline, with a reason, what it does not do; the
+// next candidate then takes it. Own kernels are written with Highway and dispatched at run time to
+// the best instruction set the machine has. Semantics: docs/ops.md.
 #pragma once
 
 #include "kernels/kernel.h"
