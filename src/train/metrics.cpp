@@ -1,5 +1,6 @@
 #include "train/metrics.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -8,7 +9,6 @@
 #include <string>
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -123,10 +123,22 @@ std::string duration_text(double seconds) {
   return fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
-std::size_t peak_resident_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+ResidentPeak::ResidentPeak() : descriptor_(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) {}
+
+ResidentPeak::~ResidentPeak() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::size_t ResidentPeak::look() {
+  char text[128];
+  const ssize_t n = descriptor_ >= 0 ? ::pread(descriptor_, text, sizeof text - 1, 0) : 0;
+  if (n <= 0) return highest_;
+  text[n] = '\0';
+  std::size_t total = 0, resident = 0;  // in pages
+  if (std::sscanf(text, "%zu %zu", &total, &resident) == 2) {
+    highest_ = std::max(highest_, resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
+  }
+  return highest_;
 }
 
 }  // namespace bessemer::train

@@ -185,7 +185,7 @@ class Trainer {
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
     m.peak_bytes_predicted = compiled_.plan.arena_bytes;
-    m.peak_bytes_measured = peak_resident_bytes();
+    m.peak_bytes_measured = resident_.look();
     return m;
   }
 
@@ -229,6 +229,7 @@ class Trainer {
   std::vector<checkpoint::NamedTensor> saved_;
   double flops_per_token_;
   RunState state_;
+  ResidentPeak resident_;
 };
 
 // The resolved configuration, so that the run can be repeated from its own directory.

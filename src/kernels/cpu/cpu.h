@@ -35,9 +35,9 @@ Prepared gelu_grad(const KernelRequest& request);
 Prepared silu(const KernelRequest& request);
 Prepared silu_grad(const KernelRequest& request);
 Prepared swiglu(const KernelRequest& request);
-Prepared swiglu_grad(const KernelRequest& request);
 
-// One file each.
+// One file each; global_norm and adamw_update are in optimizer.cpp.
+Prepared swiglu_grad(const KernelRequest& request);
 Prepared rope(const KernelRequest& request);
 Prepared reduce_sum(const KernelRequest& request);
 Prepared embedding(const KernelRequest& request);
