@@ -12,9 +12,9 @@ std::string model_text(const models::Architecture& a) {
                                 ? fmt::format("{} heads", a.heads)
                                 : fmt::format("{} heads ({} key-value)", a.heads, a.kv_heads);
   return fmt::format(
-      "{}, {} layers, hidden {}, {} of {}, ffn {}, vocabulary {}, {:.2f} M parameters",
-      config::name_of(a.family), a.layers, a.hidden, heads, a.head_dim, a.ffn, a.vocabulary,
-      static_cast<double>(models::parameter_count(a)) / 1e6);
+      "{}, {} layer{}, hidden {}, {} of {}, ffn {}, vocabulary {}, {:.2f} M parameters",
+      config::name_of(a.family), a.layers, a.layers == 1 ? "" : "s", a.hidden, heads, a.head_dim,
+      a.ffn, a.vocabulary, static_cast<double>(models::parameter_count(a)) / 1e6);
 }
 
 // The copy that a checkpoint is written from while training goes on.

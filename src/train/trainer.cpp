@@ -55,6 +55,18 @@ std::optional<fs::path> starting_point(const config::RunConfig& config, const Re
   return std::nullopt;
 }
 
+// That checkpoint, opened, and found to be of this run: before anything is written.
+std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfig& config,
+                                                          const Resume& resume) {
+  const std::optional<fs::path> path = starting_point(config, resume);
+  if (!path) return std::nullopt;
+  std::optional<checkpoint::Checkpoint> checkpoint(*path);
+  const RunState state =
+      read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
+  require_same_run(state, digest_of(config), checkpoint->place());
+  return checkpoint;
+}
+
 // What a checkpoint holds: parameters and optimiser state.
 std::vector<checkpoint::NamedTensor> tensors_to_save(const runtime::Executor& executor) {
   std::vector<checkpoint::NamedTensor> tensors;
@@ -97,17 +109,16 @@ class Trainer {
             models::training_flops_per_token(compiled.architecture, config.data.sequence_length)) {}
 
   // Sets parameters and state: from a checkpoint, a Hugging Face directory, or drawn.
-  void start(const std::optional<fs::path>& from) {
+  void start(const std::optional<checkpoint::Checkpoint>& from) {
     if (from) {
-      const checkpoint::Checkpoint checkpoint(*from);
+      const checkpoint::Checkpoint& checkpoint = *from;
       state_ = read_state(checkpoint.state(), checkpoint.step(), checkpoint.place());
-      require_same_run(state_, digest_of(config_), checkpoint.place());
       checkpoint::expect_tensors(checkpoint, specs_of(saved_));
       for (const checkpoint::NamedTensor& tensor : saved_) {
         const checkpoint::TensorView view = checkpoint::get(checkpoint, tensor.name);
         std::memcpy(executor_.tensor(tensor.name).data, view.bytes.data(), view.bytes.size());
       }
-      log::info("going on from {} at step {}", from->string(), state_.step);
+      log::info("going on from {} at step {}", checkpoint.place(), state_.step);
     } else if (config_.model.from) {
       const auto source = checkpoint::open_hugging_face(*config_.model.from);
       read_parameters(compiled_.architecture, *source, into(executor_));
@@ -236,14 +247,14 @@ class Trainer {
 
 // The resolved configuration, so that the run can be repeated from its own directory.
 void write_run_files(const config::RunConfig& config, const CompiledRun& compiled,
-                     const Corpus& corpus) {
+                     const fs::path& tokenizer) {
   const fs::path directory = config.run_directory();
   write_file_atomically(directory / "run.toml", config::to_toml(config));
   write_file_atomically(directory / "plan.txt",
                         plan::describe(compiled.plan, report_options(config, compiled)));
   write_file_atomically(directory / "config.json",
                         models::hugging_face_config(compiled.architecture));
-  write_file_atomically(directory / "tokenizer.json", read_file(corpus.tokenizer_path));
+  write_file_atomically(directory / "tokenizer.json", read_file(tokenizer));
 }
 
 void announce(const config::RunConfig& config, const CompiledRun& compiled, const Corpus& corpus) {
@@ -277,7 +288,8 @@ Resume parse_resume(const std::string& text) {
 
 RunEnd train(const config::RunConfig& config, const Resume& resume, passes::RunnerOptions passes) {
   if (config.run.threads) set_thread_count(static_cast<int>(*config.run.threads));
-  const std::optional<fs::path> from = starting_point(config, resume);
+  check_sources(config);
+  const auto from = open_starting_point(config, resume);
   fs::create_directories(config.run_directory());
   const checkpoint::RunLock lock(config.run_directory());
   Corpus corpus = prepare_corpus(config);
@@ -286,10 +298,11 @@ RunEnd train(const config::RunConfig& config, const Resume& resume, passes::Runn
   passes::Runner runner(std::move(passes));
   const CompiledRun compiled = compile_run(config, architecture, measured_machine(), runner);
   check_budget(config, compiled.plan);
-  write_run_files(config, compiled, corpus);
   announce(config, compiled, corpus);
+  const fs::path tokenizer = corpus.tokenizer_path;
   Trainer trainer(config, std::move(corpus), compiled);
   trainer.start(from);
+  write_run_files(config, compiled, tokenizer);  // only now is it sure that the run is the same
   return trainer.run();
 }
 

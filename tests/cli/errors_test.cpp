@@ -97,7 +97,7 @@ TEST_F(ErrorsTest, OverridesAndPassesThatAreWrong) {
   const Case cases[] = {
       {{"plan", "run.toml", "--set", "train.stepz=3"}, "train.stepz"},
       {{"plan", "run.toml", "--set", "train.steps=-3"}, "train.steps"},
-      {{"plan", "run.toml", "--set", "data.tokenizer=t.json"}, "t.json"},
+      {{"plan", "run.toml", "--set", "data.tokenizer=t.json"}, "data.tokenizer names one"},
       {{"plan", "run.toml", "--dump-graph", "after:fusion"}, "PASS one of differentiate"},
       {{"plan", "run.toml", "--dump-graph", "order"}, "expected after:PASS"},
       {{"plan", "run.toml", "--set", "memory.device=4KiB"}, "does not fit"},
