@@ -96,11 +96,16 @@ std::vector<std::filesystem::path> prefixes_of(const config::RunConfig& config,
 
 }  // namespace
 
-void check_corpus(const config::RunConfig& config) {
+void check_sources(const config::RunConfig& config) {
   for (const config::DataSource& source : config.data.sources) {
     if (!is_token_file(source.path)) data::expand_path(source.path.string());
   }
-  if (const auto tokenizer = named_tokenizer(config)) data::load_tokenizer(*tokenizer);
+  const std::optional<std::filesystem::path> tokenizer = named_tokenizer(config);
+  if (!tokenizer) return;
+  require_input(std::filesystem::exists(*tokenizer),
+                "{}: no such file; data.tokenizer names the tokenizer.json to use",
+                tokenizer->string());
+  data::load_tokenizer(*tokenizer);
 }
 
 Corpus prepare_corpus(const config::RunConfig& config) {

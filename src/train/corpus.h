@@ -26,9 +26,9 @@ struct Corpus {
   std::int32_t vocabulary = 0;                           // one more than the highest id
 };
 
-/// InputError where a source or the tokenizer that the run names is not there, or the tokenizer is
-/// broken. Writes nothing.
-void check_corpus(const config::RunConfig& config);
+/// InputError where a source or the tokenizer is not there, or the tokenizer is broken. Writes
+/// nothing.
+void check_sources(const config::RunConfig& config);
 
 /// Builds (or reuses) tokenizer and token files and opens them. Where the run names no tokenizer,
 /// one is trained. Shows progress on standard error. InputError for anything wrong with the data.

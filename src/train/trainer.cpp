@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <memory>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -23,7 +22,6 @@
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/metrics.h"
-#include "train/plan_heading.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/signals.h"
@@ -58,15 +56,15 @@ std::optional<fs::path> starting_point(const config::RunConfig& config, const Re
   return std::nullopt;
 }
 
-// The checkpoint to go on from, of the same run; null for a new run.
-std::unique_ptr<const checkpoint::Checkpoint> open_start(const config::RunConfig& config,
-                                                         const Resume& resume) {
-  const std::optional<fs::path> from = starting_point(config, resume);
-  if (!from) return nullptr;
-  auto opened = std::make_unique<const checkpoint::Checkpoint>(*from);
-  const RunState state = read_state(opened->state(), opened->step(), opened->place());
-  require_same_run(state, digest_of(config), opened->place());
-  return opened;
+// That checkpoint, opened, and found to be of this run: before anything is written.
+std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfig& config,
+                                                          const Resume& resume) {
+  const std::optional<fs::path> path = starting_point(config, resume);
+  if (!path) return std::nullopt;
+  std::optional<checkpoint::Checkpoint> checkpoint(*path);
+  const RunState state = read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
+  require_same_run(state, digest_of(config), checkpoint->place());
+  return checkpoint;
 }
 
 // What a checkpoint holds: parameters and optimiser state.
@@ -111,15 +109,16 @@ class Trainer {
             models::training_flops_per_token(compiled.architecture, config.data.sequence_length)) {}
 
   // Sets parameters and state: from a checkpoint, a Hugging Face directory, or drawn.
-  void start(const checkpoint::Checkpoint* from) {
-    if (from != nullptr) {
-      state_ = read_state(from->state(), from->step(), from->place());
-      checkpoint::expect_tensors(*from, specs_of(saved_));
+  void start(const std::optional<checkpoint::Checkpoint>& from) {
+    if (from) {
+      const checkpoint::Checkpoint& checkpoint = *from;
+      state_ = read_state(checkpoint.state(), checkpoint.step(), checkpoint.place());
+      checkpoint::expect_tensors(checkpoint, specs_of(saved_));
       for (const checkpoint::NamedTensor& tensor : saved_) {
-        const checkpoint::TensorView view = checkpoint::get(*from, tensor.name);
+        const checkpoint::TensorView view = checkpoint::get(checkpoint, tensor.name);
         std::memcpy(executor_.tensor(tensor.name).data, view.bytes.data(), view.bytes.size());
       }
-      log::info("going on from {} at step {}", from->place(), state_.step);
+      log::info("going on from {} at step {}", checkpoint.place(), state_.step);
     } else if (config_.model.from) {
       const auto source = checkpoint::open_hugging_face(*config_.model.from);
       read_parameters(compiled_.architecture, *source, into(executor_));
@@ -198,7 +197,7 @@ class Trainer {
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
     m.peak_bytes_predicted = compiled_.plan.arena_bytes;
-    m.peak_bytes_measured = peak_resident_bytes();
+    m.peak_bytes_measured = resident_.look();
     return m;
   }
 
@@ -243,6 +242,7 @@ class Trainer {
   std::vector<checkpoint::NamedTensor> saved_;
   double flops_per_token_;
   RunState state_;
+  ResidentPeak resident_;
 };
 
 // The resolved configuration, so that the run can be repeated from its own directory.
@@ -270,7 +270,7 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
 void check_before_writing(const config::RunConfig& config) {
   constexpr std::int64_t kVocabularyNotKnown = 1;
   models::resolve(config.model, kVocabularyNotKnown, config.data.sequence_length);
-  check_corpus(config);
+  check_sources(config);
 }
 
 void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
@@ -301,7 +301,7 @@ RunEnd train(const config::RunConfig& config, const Resume& resume, passes::Runn
   const fs::path directory = config.run_directory();
   std::optional<checkpoint::RunLock> lock;
   if (fs::exists(directory)) lock.emplace(directory);
-  const auto from = open_start(config, resume);
+  const auto from = open_starting_point(config, resume);
   if (!lock) {
     fs::create_directories(directory);
     lock.emplace(directory);
@@ -315,8 +315,8 @@ RunEnd train(const config::RunConfig& config, const Resume& resume, passes::Runn
   announce(config, compiled, corpus);
   const fs::path tokenizer = corpus.tokenizer_path;
   Trainer trainer(config, std::move(corpus), compiled);
-  trainer.start(from.get());
-  write_run_files(config, compiled, tokenizer);
+  trainer.start(from);
+  write_run_files(config, compiled, tokenizer);  // only now is it sure that the run is the same
   return trainer.run();
 }
 
