@@ -71,8 +71,10 @@ void MetricsFile::write(const StepMetrics& m) {
                  ",\"skipped\":{},\"peak_bytes_predicted\":{},\"peak_bytes_measured\":{}}}\n",
                  m.skipped, m.peak_bytes_predicted, m.peak_bytes_measured);
   const ssize_t n = ::write(descriptor_, line_.data(), line_.size());
-  require_input(n == static_cast<ssize_t>(line_.size()), "{}: cannot write: {}", path_.string(),
-                n < 0 ? std::strerror(errno) : "the disk is full");
+  if (n != static_cast<ssize_t>(line_.size())) {
+    fail_input("{}: cannot write: {}", path_.string(),
+               n < 0 ? std::strerror(errno) : "the disk is full");
+  }
 }
 
 ProgressLine::ProgressLine(std::int64_t steps, std::int64_t every)

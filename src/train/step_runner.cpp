@@ -10,8 +10,9 @@ namespace {
 
 void copy_into(const runtime::TensorBytes& port, const std::vector<std::int32_t>& values) {
   if (port.data == nullptr) return;  // the graph does not use it
-  require(values.size() * sizeof(std::int32_t) == port.bytes(), "a batch of {} values for {}",
-          values.size(), to_string(port.type));
+  if (values.size() * sizeof(std::int32_t) != port.bytes()) {
+    fail("a batch of {} values for {}", values.size(), to_string(port.type));
+  }
   std::memcpy(port.data, values.data(), port.bytes());
 }
 
