@@ -84,7 +84,7 @@ TEST_P(HuggingFace, DecodingAgreesWithWholeSequences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, HuggingFace, ::testing::ValuesIn(golden_names()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 struct LossCase {
   const char* model;
