@@ -1,6 +1,9 @@
 #include "passes/hoist_weights.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "ops/builder.h"
@@ -54,34 +57,44 @@ class Extractor {
   std::vector<ValueId> map_;
 };
 
-// Nodes all of whose operands derive from parameters, with the parameter each result comes from.
-std::vector<std::string> parameter_of_values(const ir::Graph& graph) {
-  std::vector<std::string> parameter(graph.values().size());
+// The dotted name tells how the weight is made, in characters that the name of a value has not.
+ValueId add_weight(ir::Graph& graph, const std::string& name, TensorType type) {
+  const ValueId value = graph.add_value("weight", std::move(type));
+  graph.bind_input({value, ir::Role::weight, name});
+  return value;
+}
+
+// How a result of `node` is made, written after how its operands are: "P.bf16" for a cast of P.
+std::string derivation_of(const ir::Graph& graph, const ir::Node& node, std::size_t result,
+                          const std::string& operands) {
+  const TensorType& type = graph.type(node.results[result]);
+  if (node.op == "cast") return fmt::format("{}.{}", operands, name_of(type.dtype));
+  const std::string which = result == 0 ? "" : fmt::format("#{}", result);
+  return fmt::format("{}.{}{}{}", operands, node.op, to_string(node.attributes), which);
+}
+
+// For each value that derives from parameters alone, how: equal texts are equal values. Empty for
+// all others.
+std::vector<std::string> derivations(const ir::Graph& graph) {
+  std::vector<std::string> derivation(graph.values().size());
   for (const ir::Input& input : graph.inputs()) {
     if (input.role == ir::Role::parameter) {
-      parameter[static_cast<std::size_t>(input.value)] = input.name;
+      derivation[static_cast<std::size_t>(input.value)] = input.name;
     }
   }
   for (const ir::Node& node : graph.nodes()) {
-    std::string from;
-    bool all = !node.operands.empty();
+    if (node.operands.empty() || ops::definition_of(node.op).is_view) continue;
+    std::vector<std::string> operands;
     for (const ValueId operand : node.operands) {
-      const std::string& p =
-          operand == kAbsent ? from : parameter[static_cast<std::size_t>(operand)];
-      all = all && !p.empty();
-      if (from.empty()) from = p;
+      operands.push_back(operand == kAbsent ? "_" : derivation[static_cast<std::size_t>(operand)]);
     }
-    if (!all || ops::definition_of(node.op).is_view) continue;
-    for (const ValueId result : node.results) parameter[static_cast<std::size_t>(result)] = from;
+    if (std::find(operands.begin(), operands.end(), "") != operands.end()) continue;
+    for (std::size_t i = 0; i < node.results.size(); ++i) {
+      derivation[static_cast<std::size_t>(node.results[i])] =
+          derivation_of(graph, node, i, fmt::format("{}", fmt::join(operands, ",")));
+    }
   }
-  return parameter;
-}
-
-std::string weight_name(const std::string& parameter, const ir::Node& node,
-                        const TensorType& type) {
-  if (node.op == "cast") return fmt::format("weight.{}.{}", parameter, name_of(type.dtype));
-  const std::string text = to_string(node.attributes);
-  return fmt::format("weight.{}.{}{}", parameter, node.op, text);
+  return derivation;
 }
 
 }  // namespace
@@ -89,10 +102,10 @@ std::string weight_name(const std::string& parameter, const ir::Node& node,
 Hoisted hoist_weights(ir::Graph graph) {
   Hoisted hoisted{std::move(graph), ir::Graph("refresh")};
   ir::Graph& g = hoisted.graph;
-  const std::vector<std::string> parameter = parameter_of_values(g);
+  const std::vector<std::string> derivation = derivations(g);
   const std::vector<std::vector<int>> used_by = ir::users(g);
   const auto is_hoisted = [&](const ir::Node& node) {
-    return !parameter[static_cast<std::size_t>(node.results[0])].empty();
+    return !derivation[static_cast<std::size_t>(node.results[0])].empty();
   };
   Extractor extractor(g, hoisted.refresh);
   std::vector<ValueId> replacement(g.values().size(), kAbsent);
@@ -106,10 +119,15 @@ Hoisted hoist_weights(ir::Graph graph) {
       }
       if (!leaves) continue;
       const TensorType type = g.type(result);
-      const std::string name = weight_name(parameter[static_cast<std::size_t>(result)], node, type);
-      replacement[static_cast<std::size_t>(result)] = g.add_input(ir::Role::weight, name, type);
+      const std::string name = "weight." + derivation[static_cast<std::size_t>(result)];
+      ValueId& weight = replacement[static_cast<std::size_t>(result)];
+      if (const ir::Input* there = g.find_input(name)) {  // made twice
+        weight = there->value;
+        continue;
+      }
+      weight = add_weight(g, name, type);
       const ValueId made = extractor.extract(result);
-      hoisted.refresh.add_input(ir::Role::weight, name, type);
+      add_weight(hoisted.refresh, name, type);
       hoisted.refresh.add_write(name, made);
     }
   }
@@ -129,7 +147,7 @@ ir::Graph merge_refresh(ir::Graph a, const ir::Graph& b) {
   for (const ir::Output& output : b.outputs()) {
     if (a.find_output(output.name) != nullptr) continue;
     const ValueId made = extractor.extract(output.value);
-    a.add_input(ir::Role::weight, output.name, a.type(made));
+    add_weight(a, output.name, TensorType(a.type(made)));
     a.add_write(output.name, made);
   }
   return a;

@@ -15,8 +15,8 @@ struct Hoisted {
   ir::Graph refresh;  // parameter inputs -> writes of the `weight` inputs
 };
 
-/// Weight names derive from the parameter and the node, so that graphs hoisted separately
-/// (training, evaluation) share one copy: "weight.PARAMETER.bf16".
+/// Weight names tell the parameter and what is done to it, so that graphs hoisted separately
+/// (training, evaluation) share one copy, and no two different ones: "weight.PARAMETER.bf16".
 Hoisted hoist_weights(ir::Graph graph);
 
 /// One refresh graph that does all that `a` and `b` do, each weight once.
