@@ -7,7 +7,7 @@
 
 #include "ir/text.h"
 #include "passes/pipeline.h"
-#include "plan/random_graph.h"
+#include "support/random_graph.h"
 #include "support/model_inputs.h"
 #include "support/planned.h"
 

@@ -44,13 +44,14 @@ class RandomGraph {
 
   void add_node() {
     const ir::ValueId a = any();
-    switch (below(8)) {
+    switch (below(9)) {
       case 0: pool_.push_back(builder_.add("add", {a, any()})); break;
       case 1: pool_.push_back(builder_.add("multiply", {a, any()})); break;
       case 2: pool_.push_back(builder_.add("scale", {a}, {{"factor", 0.5}})); break;
       case 3: pool_.push_back(builder_.add("silu", {a})); break;
       case 4: pool_.push_back(builder_.add("add", {a, bias_})); break;
       case 5: pool_.push_back(builder_.add("matmul", {a, any(), ir::kAbsent, any()})); break;
+      case 7: pool_.push_back(builder_.add("matmul", {a, any()})); break;
       case 6: {  // two results, each of which may take an operand's place
         const auto both = builder_.all("swiglu_grad", {any(), a, any()});
         pool_.insert(pool_.end(), both.begin(), both.end());
