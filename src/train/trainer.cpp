@@ -61,8 +61,7 @@ std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfi
   const std::optional<fs::path> path = starting_point(config, resume);
   if (!path) return std::nullopt;
   std::optional<checkpoint::Checkpoint> checkpoint(*path);
-  const RunState state =
-      read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
+  const RunState state = read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
   require_same_run(state, digest_of(config), checkpoint->place());
   return checkpoint;
 }
