@@ -10,8 +10,7 @@ namespace bessemer {
 
 Arena::Arena(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
-  void* mapped =
-      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   require(mapped != MAP_FAILED, "the system refused an arena of {} bytes", bytes);
   ::madvise(mapped, bytes, MADV_HUGEPAGE);  // advice only: a refusal costs time, not correctness
   data_ = static_cast<std::byte*>(mapped);

@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/help.h"
 #include "config/suggest.h"
 
 namespace bessemer::cli {
@@ -21,7 +22,7 @@ std::unique_ptr<CLI::App> make_app(Session& session) {
   auto app = std::make_unique<CLI::App>(
       "Trains transformer language models: a training step is a program, compiled once.",
       "bessemer");
-  app->get_formatter()->column_width(34);
+  app->formatter(std::make_shared<HelpFormatter>());
   app->set_help_flag("-h,--help", "Shows this help and ends");
   app->set_version_flag("--version", fmt::format("bessemer {}", kVersion),
                         "Shows the version and ends");
@@ -33,7 +34,7 @@ std::unique_ptr<CLI::App> make_app(Session& session) {
       ->type_name("LEVEL");
   app->add_option("--threads", session.threads, "Threads of the kernels (all cores)")
       ->type_name("N")
-      ->check(CLI::Range(1, 4096));
+      ->check(between(1, 4096));
   app->require_subcommand(1);
   app->fallthrough();
   add_train(*app, session);
@@ -57,11 +58,11 @@ std::vector<const CLI::App*> commands_of(const CLI::App& app) {
   return app.get_subcommands([](const CLI::App*) { return true; });
 }
 
-void append_help(const CLI::App& app, const std::string& name, std::string& text) {
-  text += fmt::format("$ {} --help\n{}\n", name, app.help(name));
-  for (const CLI::App* command : commands_of(app)) {
-    append_help(*command, name + " " + command->get_name(), text);
-  }
+// `parent` is the full name of the command above, empty for none.
+void append_help(const CLI::App& app, const std::string& parent, std::string& text) {
+  const std::string name = parent.empty() ? app.get_name() : parent + " " + app.get_name();
+  text += fmt::format("$ {} --help\n{}\n", name, app.help(parent));
+  for (const CLI::App* command : commands_of(app)) append_help(*command, name, text);
 }
 
 std::string known_commands(const CLI::App& app) {
@@ -136,8 +137,7 @@ int parse_and_perform(int argc, const char* const* argv) {
   try {
     app->parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    const auto [at, name] = innermost(*app);
-    print(at->help(name));
+    print(app->help());
     flush();
     return kDone;
   } catch (const CLI::CallForVersion& version) {
@@ -176,7 +176,7 @@ int run(int argc, const char* const* argv) {
 std::string all_help() {
   Session session;
   std::string text;
-  append_help(*make_app(session), "bessemer", text);
+  append_help(*make_app(session), "", text);
   return text;
 }
 

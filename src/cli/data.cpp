@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/help.h"
 #include "cli/run_file.h"
 #include "data/build.h"
 #include "data/indexed_dataset.h"
@@ -133,7 +134,7 @@ void add_build(CLI::App& group, Session& session) {
       ->add_option("--vocabulary", options->vocabulary,
                    "With --out: tokens of the tokenizer to train")
       ->type_name("N")
-      ->check(CLI::Range(257, 1 << 24))
+      ->check(between(257, 1 << 24))
       ->capture_default_str();
   command
       ->add_option("--text-field", options->text_key,

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/help.h"
 #include "cli/model.h"
 #include "cli/temporary_directory.h"
 #include "cost/machine.h"
@@ -82,10 +83,10 @@ void add_eval(CLI::App& app, Session& session) {
       ->add_option("--sequence-length", options->sequence_length,
                    "Tokens of a sequence (the run's; else the context, 1024 at most)")
       ->type_name("N")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24));
+      ->check(between(std::int64_t{1}, std::int64_t{1} << 24));
   command->add_option("--batch", options->batch, "Sequences at a time")
       ->type_name("N")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
+      ->check(between(std::int64_t{1}, std::int64_t{1} << 20))
       ->capture_default_str();
   command->callback([options, &session] { session.action = [options] { return eval(*options); }; });
 }

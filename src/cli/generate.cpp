@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/help.h"
 #include "cli/model.h"
 #include "cost/machine.h"
 #include "train/compile.h"
@@ -62,23 +63,23 @@ void add_generate(CLI::App& app, Session& session) {
   train::SamplingOptions& sampling = options->sampling;
   command->add_option("--max-tokens", sampling.max_tokens, "The most tokens to add")
       ->type_name("N")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24))
+      ->check(between(std::int64_t{1}, std::int64_t{1} << 24))
       ->capture_default_str();
   command
       ->add_option("--temperature", sampling.temperature,
                    "Divides the logits; 0: always the likeliest token")
       ->type_name("X")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::NonNegativeNumber.description(""))
       ->capture_default_str();
   command->add_option("--top-k", sampling.top_k, "Draws from the k likeliest tokens; 0: from all")
       ->type_name("K")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::NonNegativeNumber.description(""))
       ->capture_default_str();
   command
       ->add_option("--top-p", sampling.top_p,
                    "Draws from the likeliest tokens that together have this probability")
       ->type_name("P")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(between(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--seed", sampling.seed, "The same seed draws the same text")
       ->type_name("N")

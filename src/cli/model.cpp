@@ -26,7 +26,8 @@ Model load_model(const fs::path& directory) {
   require_input(!opened.tokenizer.empty(),
                 "{}: no tokenizer.json beside the model; put the one it was trained with there",
                 directory.string());
-  Model model{std::move(opened), data::load_tokenizer(opened.tokenizer), run_of(directory)};
+  data::Tokenizer tokenizer = data::load_tokenizer(opened.tokenizer);
+  Model model{std::move(opened), std::move(tokenizer), run_of(directory)};
   if (model.run) model.recipe = model.run->precision.recipe;
   require_input(model.tokenizer.vocabulary_size() <= model.directory.architecture.vocabulary,
                 "{}: has {} tokens, the model {}; it belongs to another model",

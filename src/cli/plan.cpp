@@ -12,7 +12,6 @@
 #include "data/tokenizer_json.h"
 #include "plan/report.h"
 #include "train/compile.h"
-#include "train/plan_heading.h"
 
 namespace bessemer::cli {
 namespace {
@@ -63,7 +62,7 @@ int plan_run(const PlanOptions& options, const Session& session) {
   const models::Architecture architecture =
       models::resolve(config.model, planned_vocabulary(config), config.data.sequence_length);
   const train::CompiledRun run = train::compile_run(config, architecture, known_machine(), runner);
-  const plan::ReportOptions report = train::plan_heading(config, run);
+  const plan::ReportOptions report = train::report_options(config, run);
   if (options.json) {
     nlohmann::json json = plan::to_json(run.plan, report);
     json["parameters"] = models::parameter_count(architecture);

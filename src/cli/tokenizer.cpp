@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/help.h"
 #include "data/bpe_trainer.h"
 #include "data/source.h"
 #include "data/tokenizer_json.h"
@@ -114,7 +115,7 @@ void add_train_tokenizer(CLI::App& group, Session& session) {
   command->add_option("--vocabulary", options->vocabulary, "Tokens in all, 257 at least")
       ->required()
       ->type_name("N")
-      ->check(CLI::Range(257, 1 << 24));
+      ->check(between(257, 1 << 24));
   command->add_option("--out", options->out, "The tokenizer.json to write")
       ->required()
       ->type_name("FILE");

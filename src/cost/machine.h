@@ -18,7 +18,7 @@ struct MachineDescription {
   kernels::Machine cpu;
   double matmul_flops_fp32 = 100e9;  // flop/s, all threads
   double matmul_flops_bf16 = 100e9;
-  double copy_bandwidth = 10e9;      // bytes read plus bytes written, per second
+  double copy_bandwidth = 10e9;        // bytes read plus bytes written, per second
   double instruction_overhead = 3e-6;  // seconds
   bool measured = false;
 

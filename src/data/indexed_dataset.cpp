@@ -1,7 +1,6 @@
 #include "data/indexed_dataset.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -22,6 +21,7 @@ constexpr std::string_view kMagic("MMIDIDX\0\0", 9);
 constexpr std::uint64_t kVersion = 1;
 constexpr std::size_t kHeaderBytes = 9 + 8 + 1 + 8 + 8;
 constexpr std::size_t kBufferBytes = 1 << 20;
+constexpr std::int32_t kLongestSequence = std::numeric_limits<std::int32_t>::max();
 
 template <typename T>
 T load_at(const std::byte* place) {
@@ -183,18 +183,39 @@ IndexedDatasetWriter::~IndexedDatasetWriter() {
 }
 
 void IndexedDatasetWriter::append(std::span<const std::int32_t> tokens) {
+  const std::int32_t largest = type_ == TokenType::uint16 ? 0xFFFF : kLongestSequence;
   for (const std::int32_t token : tokens) {
-    const bool fits = token >= 0 && (type_ == TokenType::int32 || token <= 0xFFFF);
-    require(fits, "{}: token {} does not fit in {} bytes", bin_path(prefix_).string(), token,
-            size_of(type_));
-    if (length_ == std::numeric_limits<std::int32_t>::max()) end_sequence();
-    std::array<std::byte, 4> bytes;
-    std::memcpy(bytes.data(), &token, sizeof token);  // the low bytes come first
-    buffer_.insert(buffer_.end(), bytes.begin(), bytes.begin() + size_of(type_));
-    if (buffer_.size() + sizeof token > kBufferBytes) flush();
-    ++length_;
+    if (token >= 0 && token <= largest) continue;
+    fail("{}: token {} does not fit in {} bytes", bin_path(prefix_).string(), token,
+         size_of(type_));
   }
   tokens_ += tokens.size();
+  while (!tokens.empty()) {
+    if (length_ == kLongestSequence) end_sequence();
+    const std::size_t room = (kBufferBytes - buffer_.size()) / size_of(type_);
+    const std::size_t left = static_cast<std::size_t>(kLongestSequence - length_);
+    const std::size_t n = std::min({tokens.size(), room, left});
+    store(tokens.first(n));
+    length_ += static_cast<std::int64_t>(n);
+    tokens = tokens.subspan(n);
+    if (kBufferBytes - buffer_.size() < sizeof(std::int32_t)) flush();
+  }
+}
+
+/// Puts tokens that fit at the end of the buffer.
+void IndexedDatasetWriter::store(std::span<const std::int32_t> tokens) {
+  const std::size_t before = buffer_.size();
+  buffer_.resize(before + tokens.size() * size_of(type_));
+  std::byte* place = buffer_.data() + before;
+  if (type_ == TokenType::int32) {
+    std::memcpy(place, tokens.data(), tokens.size_bytes());
+    return;
+  }
+  for (const std::int32_t token : tokens) {
+    const auto narrow = static_cast<std::uint16_t>(token);
+    std::memcpy(place, &narrow, sizeof narrow);
+    place += sizeof narrow;
+  }
 }
 
 void IndexedDatasetWriter::end_sequence() {

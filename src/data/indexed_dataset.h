@@ -89,6 +89,7 @@ class IndexedDatasetWriter {
   std::uint64_t tokens() const { return tokens_; }
 
  private:
+  void store(std::span<const std::int32_t> tokens);
   void flush();
   void end_sequence();
 

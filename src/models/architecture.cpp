@@ -7,9 +7,9 @@ namespace {
 
 // Sizes a run file must name when nothing else does.
 std::int64_t needed(const std::optional<std::int64_t>& value, const char* key) {
-  require_input(value.has_value(),
-                "model.{} is missing; give it, or a Hugging Face file by model.config or model.from",
-                key);
+  require_input(
+      value.has_value(),
+      "model.{} is missing; give it, or a Hugging Face file by model.config or model.from", key);
   return *value;
 }
 

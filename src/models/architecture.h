@@ -20,14 +20,14 @@ struct Architecture {
   std::int64_t kv_heads = 0;  // divides heads
   std::int64_t head_dim = 0;
   std::int64_t ffn = 0;
-  std::int64_t context = 0;     // longest sequence; rows of gpt2's position table
-  std::int64_t vocabulary = 0;  // rows of the embedding
-  bool tied_embeddings = false; // the head is the embedding
+  std::int64_t context = 0;      // longest sequence; rows of gpt2's position table
+  std::int64_t vocabulary = 0;   // rows of the embedding
+  bool tied_embeddings = false;  // the head is the embedding
   double norm_epsilon = 1e-5;
-  bool qkv_bias = false;        // llama family: biases of the q, k and v projections (Qwen2)
-  bool output_bias = false;     // llama family: of the attention's output projection
-  bool mlp_bias = false;        // llama family
-  bool gelu_tanh = true;        // gpt2: the tanh form of gelu
+  bool qkv_bias = false;              // llama family: biases of the q, k and v projections (Qwen2)
+  bool output_bias = false;           // llama family: of the attention's output projection
+  bool mlp_bias = false;              // llama family
+  bool gelu_tanh = true;              // gpt2: the tanh form of gelu
   std::int64_t attention_window = 0;  // 0: a query sees all keys before it
   double rope_theta = 10000;          // llama
   config::RopeScaling rope_scaling;   // llama

@@ -14,8 +14,8 @@ using ir::ValueId;
 
 namespace {
 
-// Rows the head takes at a time: an even cut of the rows whose fp32 logits stay below 64 MiB, enough
-// rows for the matrix products to run at full rate.
+// Rows the head takes at a time: an even cut of the rows whose fp32 logits stay below 64 MiB,
+// enough rows for the matrix products to run at full rate.
 std::int64_t head_chunk(std::int64_t rows, std::int64_t vocabulary) {
   constexpr std::int64_t kLogits = (std::int64_t{64} << 20) / 4;
   const std::int64_t most = std::max<std::int64_t>(1, kLogits / vocabulary);
@@ -55,8 +55,7 @@ ValueId ForwardBuilder::parameter(const std::string& name) {
 
 ValueId ForwardBuilder::linear(ValueId x, const std::string& name, bool bias) {
   return builder_.add(
-      "matmul",
-      {x, parameter(name + ".weight"), bias ? parameter(name + ".bias") : ir::kAbsent},
+      "matmul", {x, parameter(name + ".weight"), bias ? parameter(name + ".bias") : ir::kAbsent},
       {{"transpose_b", true}});
 }
 
@@ -146,8 +145,7 @@ ValueId ForwardBuilder::attention(ValueId x, std::int64_t layer, const Attention
     attributes.set("site", next_site());
   }
   const ValueId o = builder_.add("attention", std::move(operands), std::move(attributes));
-  const ValueId flat =
-      builder_.reshape(o, {shape_.sequences, shape_.length, a.heads * a.head_dim});
+  const ValueId flat = builder_.reshape(o, {shape_.sequences, shape_.length, a.heads * a.head_dim});
   return linear(flat, name + ".o", options.output_bias);
 }
 
@@ -160,9 +158,8 @@ ir::Graph ForwardBuilder::loss(ValueId x) {
   const std::int64_t rows = shape_.sequences * shape_.length;
   const ValueId flat = builder_.reshape(x, {rows, architecture_.hidden});
   const ValueId targets = builder_.reshape(targets_, {rows});
-  const ValueId loss =
-      builder_.add("linear_cross_entropy", {flat, head_weight(), targets},
-                   {{"chunk", head_chunk(rows, architecture_.vocabulary)}});
+  const ValueId loss = builder_.add("linear_cross_entropy", {flat, head_weight(), targets},
+                                    {{"chunk", head_chunk(rows, architecture_.vocabulary)}});
   graph_.add_result("loss", loss);
   return ir::without_dead_nodes(std::move(graph_));
 }
@@ -179,9 +176,9 @@ ir::Graph ForwardBuilder::last_logits(ValueId x) {
   const ValueId last =
       shape_.length == 1
           ? x
-          : builder_.add("slice", {x},
-                         {{"dim", std::int64_t{1}}, {"begin", shape_.length - 1},
-                          {"end", shape_.length}});
+          : builder_.add(
+                "slice", {x},
+                {{"dim", std::int64_t{1}}, {"begin", shape_.length - 1}, {"end", shape_.length}});
   const ValueId flat = builder_.reshape(last, {shape_.sequences, architecture_.hidden});
   const ValueId logits = builder_.add("matmul", {flat, head_weight()}, {{"transpose_b", true}});
   graph_.add_result("logits", logits);

@@ -11,7 +11,8 @@ ValueId gpt2_trunk(ForwardBuilder& forward) {
   const Architecture& a = forward.architecture();
   ops::Builder& b = forward.builder();
   forward.set_label("embedding");
-  const ValueId words = b.add("embedding", {forward.parameter("embedding.weight"), forward.tokens()});
+  const ValueId words =
+      b.add("embedding", {forward.parameter("embedding.weight"), forward.tokens()});
   const ValueId places =
       b.add("embedding", {forward.parameter("position_embedding.weight"), forward.positions()});
   ValueId h = forward.dropout(b.add("add", {words, places}));
@@ -22,7 +23,8 @@ ValueId gpt2_trunk(ForwardBuilder& forward) {
                                                {.qkv_bias = true, .output_bias = true});
     h = b.add("add", {h, forward.dropout(attended)});
     forward.set_label(name + ".mlp");
-    const ValueId up = forward.linear(forward.layer_norm(h, name + ".norm2"), name + ".mlp.up", true);
+    const ValueId up =
+        forward.linear(forward.layer_norm(h, name + ".norm2"), name + ".mlp.up", true);
     const ValueId activated =
         b.add("gelu", {up}, {{"approximate", std::string(a.gelu_tanh ? "tanh" : "none")}});
     h = b.add("add", {h, forward.dropout(forward.linear(activated, name + ".mlp.down", true))});
@@ -44,10 +46,20 @@ std::vector<ParameterInfo> gpt2_parameters(const Architecture& a) {
     all.push_back({name + ".weight", {a.hidden}, Init::one, there + ".weight", false, 0, a.hidden});
     all.push_back({name + ".bias", {a.hidden}, Init::zero, there + ".bias", false, 0, a.hidden});
   };
-  all.push_back({"embedding.weight", {a.vocabulary, a.hidden}, Init::normal,
-                 "transformer.wte.weight", false, 0, a.vocabulary});
-  all.push_back({"position_embedding.weight", {a.context, a.hidden}, Init::normal,
-                 "transformer.wpe.weight", false, 0, a.context});
+  all.push_back({"embedding.weight",
+                 {a.vocabulary, a.hidden},
+                 Init::normal,
+                 "transformer.wte.weight",
+                 false,
+                 0,
+                 a.vocabulary});
+  all.push_back({"position_embedding.weight",
+                 {a.context, a.hidden},
+                 Init::normal,
+                 "transformer.wpe.weight",
+                 false,
+                 0,
+                 a.context});
   const std::int64_t width = a.heads * a.head_dim;
   for (std::int64_t layer = 0; layer < a.layers; ++layer) {
     const std::string name = fmt::format("layers.{}", layer);
@@ -63,8 +75,13 @@ std::vector<ParameterInfo> gpt2_parameters(const Architecture& a) {
   }
   norm("norm", "transformer.ln_f");
   if (!a.tied_embeddings) {
-    all.push_back({"head.weight", {a.vocabulary, a.hidden}, Init::normal, "lm_head.weight", false,
-                   0, a.vocabulary});
+    all.push_back({"head.weight",
+                   {a.vocabulary, a.hidden},
+                   Init::normal,
+                   "lm_head.weight",
+                   false,
+                   0,
+                   a.vocabulary});
   }
   return all;
 }

@@ -218,9 +218,13 @@ Json gpt2_json(const Architecture& a) {
 Json llama_json(const Architecture& a) {
   const bool qwen2 = a.qkv_bias && !a.output_bias;
   const bool mistral = !qwen2 && a.attention_window > 0;
-  Json json{{"model_type", qwen2 ? "qwen2" : mistral ? "mistral" : "llama"},
+  Json json{{"model_type", qwen2     ? "qwen2"
+                           : mistral ? "mistral"
+                                     : "llama"},
             {"architectures",
-             {qwen2 ? "Qwen2ForCausalLM" : mistral ? "MistralForCausalLM" : "LlamaForCausalLM"}},
+             {qwen2     ? "Qwen2ForCausalLM"
+              : mistral ? "MistralForCausalLM"
+                        : "LlamaForCausalLM"}},
             {"num_hidden_layers", a.layers},
             {"hidden_size", a.hidden},
             {"num_attention_heads", a.heads},

@@ -44,8 +44,13 @@ std::vector<ParameterInfo> llama_parameters(const Architecture& a) {
   const auto norm = [&](const std::string& name, const std::string& there) {
     all.push_back({name + ".weight", {a.hidden}, Init::one, there + ".weight", false, 0, a.hidden});
   };
-  all.push_back({"embedding.weight", {a.vocabulary, a.hidden}, Init::normal,
-                 "model.embed_tokens.weight", false, 0, a.vocabulary});
+  all.push_back({"embedding.weight",
+                 {a.vocabulary, a.hidden},
+                 Init::normal,
+                 "model.embed_tokens.weight",
+                 false,
+                 0,
+                 a.vocabulary});
   const std::int64_t q = a.heads * a.head_dim, kv = a.kv_heads * a.head_dim;
   for (std::int64_t layer = 0; layer < a.layers; ++layer) {
     const std::string name = fmt::format("layers.{}", layer);
@@ -64,8 +69,13 @@ std::vector<ParameterInfo> llama_parameters(const Architecture& a) {
   }
   norm("norm", "model.norm");
   if (!a.tied_embeddings) {
-    all.push_back({"head.weight", {a.vocabulary, a.hidden}, Init::normal, "lm_head.weight", false,
-                   0, a.vocabulary});
+    all.push_back({"head.weight",
+                   {a.vocabulary, a.hidden},
+                   Init::normal,
+                   "lm_head.weight",
+                   false,
+                   0,
+                   a.vocabulary});
   }
   return all;
 }

@@ -12,8 +12,7 @@ namespace bessemer::models {
 namespace {
 
 ir::ValueId trunk(ForwardBuilder& forward) {
-  return forward.architecture().family == Family::gpt2 ? gpt2_trunk(forward)
-                                                       : llama_trunk(forward);
+  return forward.architecture().family == Family::gpt2 ? gpt2_trunk(forward) : llama_trunk(forward);
 }
 
 // FNV-1a: a stable number for a name, whatever the platform.

@@ -21,8 +21,7 @@ struct BatchShape {
 ///   data    tokens, targets, positions: int32 [B,T]; visibility: int32 [B,T,2];
 ///           counter: int64 [3] where the architecture has dropout
 ///   result  "loss": sum over the targets >= 0 of the cross-entropy, in nats
-ir::Graph loss_graph(const Architecture& architecture, BatchShape shape,
-                     DType dtype = DType::fp32);
+ir::Graph loss_graph(const Architecture& architecture, BatchShape shape, DType dtype = DType::fp32);
 
 /// The same up to the logits of every position: result "logits" [B,T,V]. For tests and scoring.
 ir::Graph logits_graph(const Architecture& architecture, BatchShape shape,
@@ -39,10 +38,10 @@ struct ParameterInfo {
   std::string name;  // ours: "layers.0.attention.q.weight"
   Shape shape;       // linear weights are [out, in]
   enum class Init { normal, residual, zero, one } init = Init::normal;
-  std::string hugging_face;       // name of the tensor there
-  bool transposed = false;        // there as [in, out] (gpt2's Conv1D)
-  std::int64_t slice_begin = 0;   // rows of the (untransposed) tensor there that are ours;
-  std::int64_t slice_rows = 0;    // gpt2 keeps q, k and v in one
+  std::string hugging_face;      // name of the tensor there
+  bool transposed = false;       // there as [in, out] (gpt2's Conv1D)
+  std::int64_t slice_begin = 0;  // rows of the (untransposed) tensor there that are ours;
+  std::int64_t slice_rows = 0;   // gpt2 keeps q, k and v in one
 };
 std::vector<ParameterInfo> parameters(const Architecture& architecture);
 

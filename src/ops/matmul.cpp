@@ -60,19 +60,15 @@ std::vector<TensorType> infer(const OpUse& use) {
   return {y};
 }
 
-// a b for a b that all leading dimensions of a share: one product of two matrices.
-std::vector<ir::ValueId> fold(Builder& builder, ir::ValueId a, ir::ValueId dy) {
-  const auto rows = [&](ir::ValueId x) {
-    const TensorType& type = builder.type(x);
-    const std::int64_t inner = type.dim(-1);
-    Shape flat{elements_of(leading(type.shape)), inner};
-    return builder.reshape(x, std::move(flat));
-  };
-  return {rows(a), rows(dy)};
+// All leading dimensions as rows of one matrix: what the gradient of a shared b sums over.
+ir::ValueId as_rows(Builder& builder, ir::ValueId x) {
+  const TensorType& type = builder.type(x);
+  return builder.reshape(x, {elements_of(leading(type.shape)), type.dim(-1)});
 }
 
 // With A = a or its transpose and B likewise, dA = dy B' and dB = A' dy; what is stored transposed
-// gets the transposed product, so no operand ever has to be transposed by itself.
+// gets the transposed product, so no operand ever has to be transposed by itself. dA keeps the
+// shape of A, so that a sum of gradients meets products it can be fused into.
 std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
                                   std::span<const ir::ValueId> result_gradients) {
   require(activation(node.attributes) == "none",
@@ -81,12 +77,7 @@ std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
   const ir::ValueId a = node.operands[0], b = node.operands[1], whole_dy = result_gradients[0];
   const bool ta = transpose_a(node.attributes), tb = transpose_b(node.attributes);
   const TensorType a_type = builder.type(a), b_type = builder.type(b);
-  ir::ValueId a2 = a, dy = cast_to(builder, whole_dy, a_type.dtype);
-  if (is_shared(b_type)) {
-    const auto folded = fold(builder, a, dy);
-    a2 = folded[0];
-    dy = folded[1];
-  }
+  const ir::ValueId dy = cast_to(builder, whole_dy, a_type.dtype);
   const auto product = [&](ir::ValueId left, ir::ValueId right, bool tl, bool tr, DType dtype) {
     return builder.add(
         "matmul", {left, right},
@@ -96,8 +87,10 @@ std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
   auto gradients = no_gradients(node);
   gradients[0] =
       ta ? product(b, dy, tb, true, a_type.dtype) : product(dy, b, false, !tb, a_type.dtype);
-  gradients[0] = builder.reshape(gradients[0], a_type.shape);
-  gradients[1] = tb ? product(dy, a2, true, ta, db_dtype) : product(a2, dy, !ta, false, db_dtype);
+  const bool shared = is_shared(b_type);
+  const ir::ValueId a2 = shared ? as_rows(builder, a) : a;
+  const ir::ValueId dy2 = shared ? as_rows(builder, dy) : dy;
+  gradients[1] = tb ? product(dy2, a2, true, ta, db_dtype) : product(a2, dy2, !ta, false, db_dtype);
   if (has_operand(node, 2)) {
     gradients[2] = sum_to_suffix(builder, whole_dy, builder.type(node.operands[2]).shape,
                                  sum_dtype(builder.type(whole_dy).dtype));

@@ -37,8 +37,7 @@ ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions&
   const TensorType scalar{update.type(trained.front().parameter).dtype, {}};
   const ir::ValueId learning_rate = update.add_input(Role::data, "learning_rate", scalar);
   const ir::ValueId loss = update.add_input(Role::data, "loss", scalar);
-  const ir::ValueId step =
-      update.add_input(Role::optimizer, "optimizer.step", {DType::int64, {}});
+  const ir::ValueId step = update.add_input(Role::optimizer, "optimizer.step", {DType::int64, {}});
 
   builder.set_label("clip");
   std::vector<ir::ValueId> gradients;
@@ -55,8 +54,7 @@ ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions&
     const ir::ValueId m = update.add_input(Role::optimizer, "optimizer.m." + one.name, type);
     const ir::ValueId v = update.add_input(Role::optimizer, "optimizer.v." + one.name, type);
     const auto updated = builder.all(
-        "adamw_update",
-        {one.parameter, one.gradient, m, v, learning_rate, next_step, coefficient},
+        "adamw_update", {one.parameter, one.gradient, m, v, learning_rate, next_step, coefficient},
         {{"beta1", options.beta1},
          {"beta2", options.beta2},
          {"epsilon", options.epsilon},

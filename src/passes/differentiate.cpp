@@ -57,8 +57,8 @@ class Differentiator {
     }
     if (!any) return;
     const ops::OpDefinition& op = ops::definition_of(node.op);
-    require(op.gradient != nullptr, "{} ({}) has no gradient, but the loss depends on it",
-            node.op, node.label);
+    require(op.gradient != nullptr, "{} ({}) has no gradient, but the loss depends on it", node.op,
+            node.label);
     builder_.set_label(node.label.empty() ? "gradient" : node.label + ".gradient");
     const std::vector<ValueId> of_operands = op.gradient(builder_, node, of_results);
     for (std::size_t i = 0; i < node.operands.size() && i < of_operands.size(); ++i) {
@@ -76,8 +76,7 @@ class Differentiator {
       require(gradient != kAbsent, "parameter {} takes no part in the loss", input.name);
       builder_.set_label(input.name);
       const std::string name = gradient_name(input.name);
-      const ValueId before =
-          graph_.add_input(ir::Role::gradient, name, graph_.type(input.value));
+      const ValueId before = graph_.add_input(ir::Role::gradient, name, graph_.type(input.value));
       if (mode_ == GradientMode::accumulate) gradient = builder_.sum(before, gradient);
       graph_.add_write(name, gradient);
     }

@@ -122,7 +122,8 @@ class Grouper {
                       const TensorType& type) const {
     const bool round = type.dtype == DType::bf16 || type.dtype == DType::fp16;
     std::vector<std::pair<ValueId, std::string>> names;
-    for (std::size_t i = 0; i < inputs.size(); ++i) names.emplace_back(inputs[i], fmt::format("x{}", i));
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      names.emplace_back(inputs[i], fmt::format("x{}", i));
     std::string text;
     int next = 0;
     for (const int i : chain) {

@@ -47,7 +47,8 @@ ir::Graph fuse_loss(ir::Graph graph) {
       const ir::Node backward = graph.nodes()[b];
       const std::vector<int> uses = use_counts(graph);
       const ValueId dloss = backward.operands[0];
-      if (uses[static_cast<std::size_t>(forward.results[1])] != 1) continue;  // lse wanted elsewhere
+      if (uses[static_cast<std::size_t>(forward.results[1])] != 1)
+        continue;  // lse wanted elsewhere
       if (depends_on(graph, dloss, static_cast<int>(f))) continue;
       ir::Node merged{"linear_cross_entropy_train",
                       {dloss, forward.operands[0], forward.operands[1], forward.operands[2]},

@@ -77,7 +77,8 @@ std::vector<std::string> parameter_of_values(const ir::Graph& graph) {
   return parameter;
 }
 
-std::string weight_name(const std::string& parameter, const ir::Node& node, const TensorType& type) {
+std::string weight_name(const std::string& parameter, const ir::Node& node,
+                        const TensorType& type) {
   if (node.op == "cast") return fmt::format("weight.{}.{}", parameter, name_of(type.dtype));
   const std::string text = to_string(node.attributes);
   return fmt::format("weight.{}.{}{}", parameter, node.op, text);
@@ -105,8 +106,7 @@ Hoisted hoist_weights(ir::Graph graph) {
       }
       if (!leaves) continue;
       const TensorType type = g.type(result);
-      const std::string name =
-          weight_name(parameter[static_cast<std::size_t>(result)], node, type);
+      const std::string name = weight_name(parameter[static_cast<std::size_t>(result)], node, type);
       replacement[static_cast<std::size_t>(result)] = g.add_input(ir::Role::weight, name, type);
       const ValueId made = extractor.extract(result);
       hoisted.refresh.add_input(ir::Role::weight, name, type);

@@ -1,5 +1,5 @@
-// hoist_weights: what depends on parameters alone (bf16 copies, packed layouts) is computed once per
-// step, not once per use or per micro-batch.
+// hoist_weights: what depends on parameters alone (bf16 copies, packed layouts) is computed once
+// per step, not once per use or per micro-batch.
 //
 // Must run after set_precision, which makes such nodes, and before fuse, so that no fused group
 // crosses the border. Moves the nodes out of the graph into a second one, `refresh`, which writes
@@ -15,8 +15,8 @@ struct Hoisted {
   ir::Graph refresh;  // parameter inputs -> writes of the `weight` inputs
 };
 
-/// Weight names derive from the parameter and the node, so that graphs hoisted separately (training,
-/// evaluation) share one copy: "weight.PARAMETER.bf16".
+/// Weight names derive from the parameter and the node, so that graphs hoisted separately
+/// (training, evaluation) share one copy: "weight.PARAMETER.bf16".
 Hoisted hoist_weights(ir::Graph graph);
 
 /// One refresh graph that does all that `a` and `b` do, each weight once.

@@ -99,7 +99,8 @@ class Scheduler {
 
   void release(int node_index) {
     const ir::Node& node = graph_.nodes()[static_cast<std::size_t>(node_index)];
-    for (const ValueId operand : distinct_operands(node)) --uses_left_[index(root_[index(operand)])];
+    for (const ValueId operand : distinct_operands(node))
+      --uses_left_[index(root_[index(operand)])];
     for (const ValueId result : node.results) {
       for (const int user : used_by_[index(result)]) {
         if (--waiting_[static_cast<std::size_t>(user)] == 0) ready_.insert(user);
@@ -122,7 +123,8 @@ ir::Graph order(ir::Graph graph) {
   const std::vector<int> sequence = Scheduler(graph).run();
   std::vector<ir::Node> nodes;
   nodes.reserve(sequence.size());
-  for (const int i : sequence) nodes.push_back(std::move(graph.nodes()[static_cast<std::size_t>(i)]));
+  for (const int i : sequence)
+    nodes.push_back(std::move(graph.nodes()[static_cast<std::size_t>(i)]));
   graph.nodes() = std::move(nodes);
   return graph;
 }

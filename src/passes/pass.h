@@ -27,8 +27,8 @@ struct PassTiming {
 
 /// What the runner does around each pass.
 struct RunnerOptions {
-  bool verify = true;               // ops::verify after every pass
-  std::set<std::string> dump_after; // names of passes whose result is printed
+  bool verify = true;                // ops::verify after every pass
+  std::set<std::string> dump_after;  // names of passes whose result is printed
   std::function<void(const std::string& pass, const std::string& text)> dump;
 };
 

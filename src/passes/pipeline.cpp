@@ -47,9 +47,8 @@ StepGraphs compile_step(const ir::Graph& training, const std::optional<ir::Graph
                                            options, refresh, runner);
   }
   graphs.update = runner.run(
-      graphs.accumulate_first, {{"add_optimizer", [&](const ir::Graph& g) {
-                                   return add_optimizer(g, options.optimizer);
-                                 }}});
+      graphs.accumulate_first,
+      {{"add_optimizer", [&](const ir::Graph& g) { return add_optimizer(g, options.optimizer); }}});
   if (evaluation) {
     ir::Graph graph = *evaluation;
     graph.set_name("evaluate");

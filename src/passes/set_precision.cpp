@@ -12,9 +12,7 @@ using ir::kAbsent;
 using ir::ValueId;
 
 // Ops whose first two operands are the factors of a matrix product and must share one dtype.
-bool multiplies_matrices(const ir::Node& node) {
-  return node.op == "matmul";
-}
+bool multiplies_matrices(const ir::Node& node) { return node.op == "matmul"; }
 
 // Where the head's operands stand: (x, w) of linear_cross_entropy and of its gradient.
 int head_operand(const ir::Node& node) {
@@ -27,7 +25,8 @@ int head_operand(const ir::Node& node) {
 // in higher precision anyway: these must not be rounded on the way.
 std::vector<bool> values_kept_wide(const ir::Graph& graph) {
   std::vector<bool> wide(graph.values().size(), false);
-  for (const ir::Output& output : graph.outputs()) wide[static_cast<std::size_t>(output.value)] = true;
+  for (const ir::Output& output : graph.outputs())
+    wide[static_cast<std::size_t>(output.value)] = true;
   for (std::size_t i = graph.nodes().size(); i-- > 0;) {
     const ir::Node& node = graph.nodes()[i];
     const bool passes_on = node.op == "add" || node.op == "reshape" || node.op == "scale" ||
@@ -44,7 +43,10 @@ std::vector<bool> values_kept_wide(const ir::Graph& graph) {
 class Lowering {
  public:
   explicit Lowering(const ir::Graph& source)
-      : source_(source), target_(source.name()), builder_(target_), wide_(values_kept_wide(source)) {}
+      : source_(source),
+        target_(source.name()),
+        builder_(target_),
+        wide_(values_kept_wide(source)) {}
 
   ir::Graph run() {
     map_.assign(source_.values().size(), kAbsent);
@@ -82,7 +84,8 @@ class Lowering {
       operands.push_back(operand == kAbsent ? kAbsent : map_[index(operand)]);
     }
     Attributes attributes = node.attributes;
-    const bool wide = wide_[index(node.results[0])] && source_.type(node.results[0]).dtype == DType::fp32;
+    const bool wide =
+        wide_[index(node.results[0])] && source_.type(node.results[0]).dtype == DType::fp32;
     if (multiplies_matrices(node)) {
       for (std::size_t i = 0; i < 2; ++i) operands[i] = in_dtype(operands[i], DType::bf16);
       set_result_dtype(attributes, wide);

@@ -37,9 +37,8 @@ std::size_t best_gap(const Block& block, const std::vector<const Block*>& placed
 std::size_t assign_offsets(std::vector<Block>& blocks) {
   std::vector<std::size_t> order(blocks.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return blocks[a].bytes > blocks[b].bytes;
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return blocks[a].bytes > blocks[b].bytes; });
   std::vector<const Block*> placed;
   std::size_t needed = 0;
   for (const std::size_t i : order) {

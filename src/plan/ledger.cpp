@@ -29,10 +29,9 @@ std::string category_of(TransientBuffer::Kind kind) {
 }
 
 const Program* largest(const Plan& plan) {
-  const auto at = std::max_element(plan.programs.begin(), plan.programs.end(),
-                                   [](const Program& a, const Program& b) {
-                                     return a.transient_bytes < b.transient_bytes;
-                                   });
+  const auto at = std::max_element(
+      plan.programs.begin(), plan.programs.end(),
+      [](const Program& a, const Program& b) { return a.transient_bytes < b.transient_bytes; });
   return at == plan.programs.end() ? nullptr : &*at;
 }
 

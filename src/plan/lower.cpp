@@ -94,11 +94,11 @@ class ProgramLowering {
     instruction.scratch_bytes = chosen.kernel->scratch_bytes();
     instruction.run = std::move(chosen.kernel);
     instruction.work = op.work(use, results);
-    instruction.seconds =
-        cost::predicted_seconds(instruction.work, compute_dtype(use), machine_);
+    instruction.seconds = cost::predicted_seconds(instruction.work, compute_dtype(use), machine_);
     Bound bound;
     bound.node = static_cast<int>(&node - graph_.nodes().data());
-    for (const ValueId o : node.operands) bound.operands.push_back(o == kAbsent ? -1 : buffer_of(o));
+    for (const ValueId o : node.operands)
+      bound.operands.push_back(o == kAbsent ? -1 : buffer_of(o));
     for (const ValueId r : node.results) bound.results.push_back(buffer_of(r));
     program_.instructions.push_back(std::move(instruction));
     bound_.push_back(std::move(bound));
@@ -107,8 +107,8 @@ class ProgramLowering {
   void prepare_copy(const FinalCopy& copy) {
     const Attributes attributes{{"shape", copy.type.shape}};
     const ops::OpUse use{{copy.type}, attributes};
-    Chosen chosen = choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu,
-                                  copy.to);
+    Chosen chosen =
+        choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu, copy.to);
     Instruction instruction;
     instruction.op = "copy";
     instruction.label = copy.to;

@@ -1,4 +1,5 @@
-// A plan: everything the runtime needs and all it gets. Frozen once made; `bessemer plan` prints it.
+// A plan: everything the runtime needs and all it gets. Frozen once made; `bessemer plan` prints
+// it.
 //
 // All tensors of all programs lie in one arena:
 //

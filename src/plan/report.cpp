@@ -58,6 +58,10 @@ std::string milliseconds(double seconds) {
   return fmt::format("{:.{}f} ms", 1e3 * seconds, seconds < 0.01 ? 3 : 1);
 }
 
+std::string duration_text(double seconds) {
+  return seconds < 1 ? milliseconds(seconds) : fmt::format("{:.2f} s", seconds);
+}
+
 std::string machine_text(const cost::MachineDescription& machine) {
   return fmt::format(
       "machine  {}\n"
@@ -163,7 +167,7 @@ std::string operations_text(const Program& program) {
 std::string step_text(const Plan& plan, const ReportOptions& options) {
   const double seconds = predicted_step_seconds(plan, options.micro_batches);
   if (seconds <= 0) return "";
-  std::string text = fmt::format("predicted step: {:.3f} s ({} micro-batch{})", seconds,
+  std::string text = fmt::format("predicted step: {} ({} micro-batch{})", duration_text(seconds),
                                  options.micro_batches, options.micro_batches == 1 ? "" : "es");
   if (options.tokens_per_step > 0) {
     text += fmt::format(", {} tokens, {:.0f} tok/s", options.tokens_per_step,

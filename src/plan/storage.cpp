@@ -94,9 +94,8 @@ class Assigner {
 
   bool works_in_place(int i, ValueId operand, ValueId result) const {
     const ir::Node& n = node(i);
-    const auto uses = std::count_if(n.operands.begin(), n.operands.end(), [&](ValueId o) {
-      return o != kAbsent && root(o) == operand;
-    });
+    const auto uses = std::count_if(n.operands.begin(), n.operands.end(),
+                                    [&](ValueId o) { return o != kAbsent && root(o) == operand; });
     if (uses != 1) return false;
     for (const auto& [o, r] : ops::definition_of(n.op).in_place) {
       const auto ro = static_cast<std::size_t>(o), rr = static_cast<std::size_t>(r);

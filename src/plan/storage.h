@@ -22,13 +22,13 @@ struct Buffer {
   std::string name;  // persistent or data: the input's; transient: the first value's
   std::size_t bytes = 0;
   int first = -1;  // index of the node that writes it first; -1 for inputs
-  int last = -1;   // index of the last node that reads it; the number of nodes where the caller does
+  int last = -1;  // index of the last node that reads it; the number of nodes where the caller does
   bool is_result = false;
 };
 
 /// A write whose value could not be computed in its home: copied there at the end.
 struct FinalCopy {
-  int from = 0;  // buffer
+  int from = 0;    // buffer
   std::string to;  // persistent name
   TensorType type;
 };

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "config/environment.h"
@@ -69,10 +67,9 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
                            models::loss_graph(without_dropout, shape), options, runner);
   GenerationGraphs generation;
   if (config.train.sample_every > 0) {
-    run.sample_cache = std::min(architecture.context, config.data.sequence_length +
-                                                          config.train.sample_tokens);
-    generation =
-        generation_graphs(without_dropout, options.recipe, run.sample_cache, runner);
+    run.sample_cache =
+        std::min(architecture.context, config.data.sequence_length + config.train.sample_tokens);
+    generation = generation_graphs(without_dropout, options.recipe, run.sample_cache, runner);
     step.refresh = passes::merge_refresh(std::move(step.refresh), generation.refresh);
   }
   std::vector<const ir::Graph*> graphs;
@@ -87,21 +84,6 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
   }
   run.plan = plan::make_plan(graphs, machine);
   return run;
-}
-
-plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run) {
-  const models::Architecture& a = run.architecture;
-  plan::ReportOptions options;
-  options.heading = fmt::format(
-      "{}: {}, {} layers, hidden {}, {} heads ({} for keys), ffn {}, vocabulary {}: {} parameters\n"
-      "{} micro-batches of {} sequences of {} tokens; recipe {}\n",
-      config.train.name, a.family == models::Family::gpt2 ? "gpt2" : "llama", a.layers, a.hidden,
-      a.heads, a.kv_heads, a.ffn, a.vocabulary, models::parameter_count(a), run.micro_batches,
-      config.train.micro_batch_size, config.data.sequence_length,
-      config.precision.recipe == config::Recipe::bf16 ? "bf16" : "fp32");
-  options.micro_batches = run.micro_batches;
-  options.tokens_per_step = *config.train.global_batch_size * config.data.sequence_length;
-  return options;
 }
 
 plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,
@@ -121,8 +103,7 @@ plan::Plan compile_evaluation(const models::Architecture& architecture, config::
                               const cost::MachineDescription& machine, passes::Runner& runner) {
   ir::Graph graph = models::loss_graph(architecture, {sequences, sequence_length});
   graph.set_name("evaluate");
-  const passes::ForwardGraphs compiled =
-      passes::compile_forward(graph, recipe_of(recipe), runner);
+  const passes::ForwardGraphs compiled = passes::compile_forward(graph, recipe_of(recipe), runner);
   std::vector<const ir::Graph*> graphs;
   add_refresh(compiled.refresh, graphs);
   graphs.push_back(&compiled.forward);

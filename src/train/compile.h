@@ -30,7 +30,8 @@ struct CompiledRun {
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
                         const cost::MachineDescription& machine, passes::Runner& runner);
 
-/// How the plan of a run is shown: its model and batch in the heading.
+/// How the plan of a run is shown, by `bessemer plan` and in runs/NAME/plan.txt: its model, batch
+/// and recipe in the heading (report_options.cpp).
 plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run);
 
 /// Programs "refresh" (maybe), "prefill" and "decode": generation of one sequence.

@@ -95,6 +95,16 @@ std::vector<std::filesystem::path> prefixes_of(const config::RunConfig& config,
 
 }  // namespace
 
+void check_sources(const config::RunConfig& config) {
+  for (const config::DataSource& source : config.data.sources) {
+    if (!is_token_file(source.path)) data::expand_path(source.path.string());
+  }
+  const std::optional<std::filesystem::path> tokenizer = named_tokenizer(config);
+  require_input(!tokenizer || std::filesystem::exists(*tokenizer),
+                "{}: no such file; data.tokenizer names the tokenizer.json to use",
+                tokenizer.value_or("").string());
+}
+
 Corpus prepare_corpus(const config::RunConfig& config) {
   Corpus corpus;
   data::BuildOptions options = build_options(config);

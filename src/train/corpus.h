@@ -26,6 +26,9 @@ struct Corpus {
   std::int32_t vocabulary = 0;                           // one more than the highest id
 };
 
+/// InputError where a source or the tokenizer is not there; reads and writes nothing.
+void check_sources(const config::RunConfig& config);
+
 /// Builds (or reuses) tokenizer and token files and opens them. Where the run names no tokenizer,
 /// one is trained. Shows progress on standard error. InputError for anything wrong with the data.
 Corpus prepare_corpus(const config::RunConfig& config);

@@ -46,10 +46,10 @@ Evaluation evaluate(const StepRunner& runner, const data::Dataset& dataset,
         return std::span(values).subspan(at * width, length * width);
       };
       const std::int64_t index = b * sequences + s;
-      const std::int64_t valid = dataset.read(
-          static_cast<std::uint64_t>(std::min(index, total - 1)),
-          {part(batch.tokens, 1), part(batch.targets, 1), part(batch.positions, 1),
-           part(batch.visibility, 2)});
+      const std::int64_t valid =
+          dataset.read(static_cast<std::uint64_t>(std::min(index, total - 1)),
+                       {part(batch.tokens, 1), part(batch.targets, 1), part(batch.positions, 1),
+                        part(batch.visibility, 2)});
       if (index < total) {
         result.tokens += valid;
       } else {  // fills up the last batch; counts for nothing

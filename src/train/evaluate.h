@@ -19,7 +19,6 @@ struct Evaluation {
 /// Evaluates sequences 0, 1, ... of `dataset` in batches of `sequences`, which the plan's program
 /// "evaluate" must be made for; at most `batches` of them (0: all).
 Evaluation evaluate(const StepRunner& runner, const data::Dataset& dataset,
-                    const data::Tokenizer& tokenizer, std::int64_t sequences,
-                    std::int64_t batches);
+                    const data::Tokenizer& tokenizer, std::int64_t sequences, std::int64_t batches);
 
 }  // namespace bessemer::train

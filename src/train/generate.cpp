@@ -45,9 +45,8 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
   });
   std::vector<double> probability(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    probability[i] =
-        std::exp((static_cast<double>(logits[i]) - static_cast<double>(*likeliest)) /
-                 options.temperature);
+    probability[i] = std::exp((static_cast<double>(logits[i]) - static_cast<double>(*likeliest)) /
+                              options.temperature);
   }
   keep_likeliest(options, order, probability);
   double sum = 0;
@@ -80,8 +79,7 @@ std::span<const float> Generator::run(const char* program, std::span<const std::
     const auto at = static_cast<std::int32_t>(position) + static_cast<std::int32_t>(i);
     ids[i] = tokens[i];
     positions[i] = at;
-    visibility[2 * i] =
-        window_ > 0 ? std::max(0, at + 1 - static_cast<std::int32_t>(window_)) : 0;
+    visibility[2 * i] = window_ > 0 ? std::max(0, at + 1 - static_cast<std::int32_t>(window_)) : 0;
     visibility[2 * i + 1] = at + 1;
   }
   executor_.run(program);
@@ -109,8 +107,9 @@ std::string Generator::generate(std::string_view prompt, const SamplingOptions& 
   const std::int32_t end_of_text = tokenizer_.end_of_text();
   if (tokens.empty()) tokens.push_back(end_of_text);
   auto position = static_cast<std::int64_t>(tokens.size());
-  require_input(position < capacity_, "the prompt has {} tokens; with its continuation it may have {}",
-                position, capacity_);
+  require_input(position < capacity_,
+                "the prompt has {} tokens; with its continuation it may have {}", position,
+                capacity_);
   std::span<const float> logits = feed(tokens, 0);
   std::string text;
   for (std::int64_t n = 0; n < options.max_tokens && position < capacity_; ++n, ++position) {

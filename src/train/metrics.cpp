@@ -1,5 +1,6 @@
 #include "train/metrics.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -8,7 +9,6 @@
 #include <string>
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -25,9 +25,9 @@ std::string lines_up_to(const std::string& text, std::int64_t last_step) {
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = text.find('\n', begin);
     if (end == std::string::npos) break;  // a line that was never finished
-    const auto object = nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
-                                              text.begin() + static_cast<std::ptrdiff_t>(end),
-                                              nullptr, false);
+    const auto object =
+        nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
+                              text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
     const bool good =
         object.is_object() && object.contains("step") && object["step"].is_number_integer();
     if (!good || object["step"].get<std::int64_t>() > last_step) break;
@@ -123,10 +123,22 @@ std::string duration_text(double seconds) {
   return fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
-std::size_t peak_resident_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+ResidentPeak::ResidentPeak() : descriptor_(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) {}
+
+ResidentPeak::~ResidentPeak() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::size_t ResidentPeak::look() {
+  char text[128];
+  const ssize_t n = descriptor_ >= 0 ? ::pread(descriptor_, text, sizeof text - 1, 0) : 0;
+  if (n <= 0) return highest_;
+  text[n] = '\0';
+  std::size_t total = 0, resident = 0;  // in pages
+  if (std::sscanf(text, "%zu %zu", &total, &resident) == 2) {
+    highest_ = std::max(highest_, resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
+  }
+  return highest_;
 }
 
 }  // namespace bessemer::train

@@ -12,11 +12,11 @@ namespace bessemer::train {
 
 struct RunState {
   std::int64_t step = 0;
-  std::int64_t tokens = 0;           // trained on so far
-  std::uint64_t next_sequence = 0;   // the data position: the first sequence not yet used
-  std::int64_t skipped = 0;          // steps whose loss or gradient was not finite
+  std::int64_t tokens = 0;          // trained on so far
+  std::uint64_t next_sequence = 0;  // the data position: the first sequence not yet used
+  std::int64_t skipped = 0;         // steps whose loss or gradient was not finite
   std::int64_t skipped_in_a_row = 0;
-  std::string config_digest;         // of what must not change between a run and its continuation
+  std::string config_digest;  // of what must not change between a run and its continuation
 };
 
 nlohmann::json to_json(const RunState& state);

@@ -22,7 +22,6 @@
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/metrics.h"
-#include "train/plan_heading.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/signals.h"
@@ -47,12 +46,25 @@ std::optional<fs::path> starting_point(const config::RunConfig& config, const Re
     case Resume::Kind::automatic: return latest;
     case Resume::Kind::path: return resume.path;
     case Resume::Kind::never:
-      require_input(!latest, "{} holds a run with checkpoints ({}); give another train.name, remove "
+      require_input(!latest,
+                    "{} holds a run with checkpoints ({}); give another train.name, remove "
                     "the directory, or go on with --resume auto",
                     run.string(), latest->filename().string());
       return std::nullopt;
   }
   return std::nullopt;
+}
+
+// That checkpoint, opened, and found to be of this run: before anything is written.
+std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfig& config,
+                                                          const Resume& resume) {
+  const std::optional<fs::path> path = starting_point(config, resume);
+  if (!path) return std::nullopt;
+  std::optional<checkpoint::Checkpoint> checkpoint(*path);
+  const RunState state =
+      read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
+  require_same_run(state, digest_of(config), checkpoint->place());
+  return checkpoint;
 }
 
 // What a checkpoint holds: parameters and optimiser state.
@@ -93,21 +105,20 @@ class Trainer {
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
         saved_(tensors_to_save(executor_)),
-        flops_per_token_(models::training_flops_per_token(compiled.architecture,
-                                                          config.data.sequence_length)) {}
+        flops_per_token_(
+            models::training_flops_per_token(compiled.architecture, config.data.sequence_length)) {}
 
   // Sets parameters and state: from a checkpoint, a Hugging Face directory, or drawn.
-  void start(const std::optional<fs::path>& from) {
+  void start(const std::optional<checkpoint::Checkpoint>& from) {
     if (from) {
-      const checkpoint::Checkpoint checkpoint(*from);
+      const checkpoint::Checkpoint& checkpoint = *from;
       state_ = read_state(checkpoint.state(), checkpoint.step(), checkpoint.place());
-      require_same_run(state_, digest_of(config_), checkpoint.place());
       checkpoint::expect_tensors(checkpoint, specs_of(saved_));
       for (const checkpoint::NamedTensor& tensor : saved_) {
         const checkpoint::TensorView view = checkpoint::get(checkpoint, tensor.name);
         std::memcpy(executor_.tensor(tensor.name).data, view.bytes.data(), view.bytes.size());
       }
-      log::info("going on from {} at step {}", from->string(), state_.step);
+      log::info("going on from {} at step {}", checkpoint.place(), state_.step);
     } else if (config_.model.from) {
       const auto source = checkpoint::open_hugging_face(*config_.model.from);
       read_parameters(compiled_.architecture, *source, into(executor_));
@@ -186,16 +197,17 @@ class Trainer {
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
     m.peak_bytes_predicted = compiled_.plan.arena_bytes;
-    m.peak_bytes_measured = peak_resident_bytes();
+    m.peak_bytes_measured = resident_.look();
     return m;
   }
 
   void stop_if_hopeless() const {
     if (state_.skipped_in_a_row < config_.train.max_skipped_steps) return;
-    fail("stopped after step {}: loss or gradient was not finite {} steps in a row; the last "
-         "checkpoint is intact. Lower optimizer.learning_rate or optimizer.gradient_clip, or use "
-         "precision.recipe = \"fp32\"",
-         state_.step, state_.skipped_in_a_row);
+    fail(
+        "stopped after step {}: loss or gradient was not finite {} steps in a row; the last "
+        "checkpoint is intact. Lower optimizer.learning_rate or optimizer.gradient_clip, or use "
+        "precision.recipe = \"fp32\"",
+        state_.step, state_.skipped_in_a_row);
   }
 
   void evaluate_all() const {
@@ -230,18 +242,19 @@ class Trainer {
   std::vector<checkpoint::NamedTensor> saved_;
   double flops_per_token_;
   RunState state_;
+  ResidentPeak resident_;
 };
 
 // The resolved configuration, so that the run can be repeated from its own directory.
 void write_run_files(const config::RunConfig& config, const CompiledRun& compiled,
-                     const Corpus& corpus) {
+                     const fs::path& tokenizer) {
   const fs::path directory = config.run_directory();
   write_file_atomically(directory / "run.toml", config::to_toml(config));
   write_file_atomically(directory / "plan.txt",
                         plan::describe(compiled.plan, report_options(config, compiled)));
   write_file_atomically(directory / "config.json",
                         models::hugging_face_config(compiled.architecture));
-  write_file_atomically(directory / "tokenizer.json", read_file(corpus.tokenizer_path));
+  write_file_atomically(directory / "tokenizer.json", read_file(tokenizer));
 }
 
 void announce(const config::RunConfig& config, const CompiledRun& compiled, const Corpus& corpus) {
@@ -256,10 +269,11 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
 void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
   if (!config.memory.device || plan.arena_bytes <= config.memory.device->count) return;
   constexpr double kGiB = 1 << 30;
-  fail_input("the plan needs {:.2f} GiB and memory.device gives {:.2f} GiB; lower "
-             "train.micro_batch_size or data.sequence_length",
-             static_cast<double>(plan.arena_bytes) / kGiB,
-             static_cast<double>(config.memory.device->count) / kGiB);
+  fail_input(
+      "the plan needs {:.2f} GiB and memory.device gives {:.2f} GiB; lower "
+      "train.micro_batch_size or data.sequence_length",
+      static_cast<double>(plan.arena_bytes) / kGiB,
+      static_cast<double>(config.memory.device->count) / kGiB);
 }
 
 }  // namespace
@@ -274,7 +288,8 @@ Resume parse_resume(const std::string& text) {
 
 RunEnd train(const config::RunConfig& config, const Resume& resume, passes::RunnerOptions passes) {
   if (config.run.threads) set_thread_count(static_cast<int>(*config.run.threads));
-  const std::optional<fs::path> from = starting_point(config, resume);
+  check_sources(config);
+  const auto from = open_starting_point(config, resume);
   fs::create_directories(config.run_directory());
   const checkpoint::RunLock lock(config.run_directory());
   Corpus corpus = prepare_corpus(config);
@@ -283,10 +298,11 @@ RunEnd train(const config::RunConfig& config, const Resume& resume, passes::Runn
   passes::Runner runner(std::move(passes));
   const CompiledRun compiled = compile_run(config, architecture, measured_machine(), runner);
   check_budget(config, compiled.plan);
-  write_run_files(config, compiled, corpus);
   announce(config, compiled, corpus);
+  const fs::path tokenizer = corpus.tokenizer_path;
   Trainer trainer(config, std::move(corpus), compiled);
   trainer.start(from);
+  write_run_files(config, compiled, tokenizer);  // only now is it sure that the run is the same
   return trainer.run();
 }
 

@@ -34,7 +34,8 @@ inline KernelRun run_kernel(PrepareFn prepare, const Operands& operands,
   if (auto* refusal = std::get_if<kernels::Declined>(&prepared)) return {refusal->reason, {}};
   const auto& kernel = std::get<std::unique_ptr<const kernels::Kernel>>(prepared);
 
-  Operands copies = operands;  // a kernel must not see the caller's buffers: sharing would spoil them
+  Operands copies =
+      operands;  // a kernel must not see the caller's buffers: sharing would spoil them
   KernelRun run;
   for (const TensorType& type : result_types) {
     run.results.emplace_back(type, misalign);

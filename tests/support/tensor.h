@@ -16,14 +16,17 @@ class Tensor {
  public:
   /// `misalign` elements past a 64-byte boundary.
   explicit Tensor(TensorType type, std::size_t misalign = 0)
-      : type_(std::move(type)), misalign_(misalign), storage_(type_.bytes() + 64 * 3 + misalign * 8) {}
+      : type_(std::move(type)),
+        misalign_(misalign),
+        storage_(type_.bytes() + 64 * 3 + misalign * 8) {}
 
   const TensorType& type() const { return type_; }
   std::int64_t size() const { return type_.elements(); }
 
   void* data() {
     const auto address = reinterpret_cast<std::uintptr_t>(storage_.data());
-    return storage_.data() + ((address + 63) / 64 * 64 - address) + misalign_ * size_of(type_.dtype);
+    return storage_.data() + ((address + 63) / 64 * 64 - address) +
+           misalign_ * size_of(type_.dtype);
   }
   const void* data() const { return const_cast<Tensor*>(this)->data(); }
   template <typename T>
@@ -106,7 +109,8 @@ inline Tensor integers(TensorType type, std::uint64_t seed, std::int64_t low, st
 inline Tensor of(TensorType type, const std::vector<double>& values) {
   Tensor tensor(std::move(type));
   require(static_cast<std::int64_t>(values.size()) == tensor.size(), "test tensor size");
-  for (std::size_t i = 0; i < values.size(); ++i) tensor.set(static_cast<std::int64_t>(i), values[i]);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    tensor.set(static_cast<std::int64_t>(i), values[i]);
   return tensor;
 }
 

@@ -76,8 +76,8 @@ TEST_P(HuggingFace, DecodingAgreesWithWholeSequences) {
     const runtime::TensorBytes logits = executor.result("decode", "logits");
     const std::int64_t vocabulary = logits.type.dim(-1);
     for (std::int64_t v = 0; v < vocabulary; ++v) {
-      ASSERT_NEAR(logits.as<float>()[v],
-                  expected[static_cast<std::size_t>(t * vocabulary + v)], 5e-5)
+      ASSERT_NEAR(logits.as<float>()[v], expected[static_cast<std::size_t>(t * vocabulary + v)],
+                  5e-5)
           << "token " << t;
     }
   }

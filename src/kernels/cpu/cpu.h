@@ -1,6 +1,6 @@
-// The fast kernels of the CPU backend. Each may decline, with a reason, what it does not do; the next
-// candidate then takes it. Own kernels are written with Highway and dispatched at run time to the
-// best instruction set the machine has. Semantics: docs/ops.md.
+// The fast kernels of the CPU backend. Each may decline, with a reason, what it does not do; the
+// next candidate then takes it. Own kernels are written with Highway and dispatched at run time to
+// the best instruction set the machine has. Semantics: docs/ops.md.
 #pragma once
 
 #include "kernels/kernel.h"
@@ -35,9 +35,9 @@ Prepared gelu_grad(const KernelRequest& request);
 Prepared silu(const KernelRequest& request);
 Prepared silu_grad(const KernelRequest& request);
 Prepared swiglu(const KernelRequest& request);
-Prepared swiglu_grad(const KernelRequest& request);
 
-// One file each.
+// One file each; global_norm and adamw_update are in optimizer.cpp.
+Prepared swiglu_grad(const KernelRequest& request);
 Prepared rope(const KernelRequest& request);
 Prepared reduce_sum(const KernelRequest& request);
 Prepared embedding(const KernelRequest& request);

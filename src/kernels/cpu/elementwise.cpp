@@ -221,10 +221,4 @@ Prepared swiglu(const KernelRequest& request) {
   return prepare_text(request, "t0 = silu x0; t1 = multiply t0 x1; return t1");
 }
 
-Prepared swiglu_grad(const KernelRequest& request) {  // dy, gate, up -> dgate, dup
-  return prepare_text(request,
-                      "t0 = multiply x0 x2; t1 = silu_grad t0 x1;"
-                      "t2 = silu x1; t3 = multiply x0 t2; return t1 t3");
-}
-
 }  // namespace bessemer::kernels::cpu

@@ -3,6 +3,8 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/elementwise_tiles.cpp"
 #include "kernels/cpu/simd_math.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 
 #include "kernels/cpu/elementwise_tiles.h"
@@ -85,7 +87,11 @@ void binary(const float* a, const float* b, float* out, std::int64_t count,
   }
 }
 
-using Registers = float (*)[kTile];
+/// Two cache lines more than a tile: at a multiple of 4096 bytes a store to one register would hold
+/// up the load of the same element of another.
+constexpr std::int64_t kRegisterSize = kTile + 32;
+
+using Registers = float (*)[kRegisterSize];
 
 void execute(const TileInstruction& instruction, Registers registers, std::int64_t count) {
   float* out = registers[instruction.out];
@@ -128,9 +134,21 @@ void fill_pinned(const TileProgram& program, const void* const* operands, Regist
   }
 }
 
+/// Asks for the next tile of the streamed operands while this one is worked on: a tile is too short
+/// for the processor to see the stream by itself.
+void prefetch(const TileProgram& program, const void* const* operands, std::int64_t offset) {
+  const std::int64_t count = std::min(kTile, program.elements - offset);
+  for (const TileInput& input : program.inputs) {
+    if (input.size != program.elements) continue;
+    const auto bytes = static_cast<std::int64_t>(size_of(input.dtype));
+    const auto* from = static_cast<const std::byte*>(operands[input.operand]) + offset * bytes;
+    for (std::int64_t i = 0; i < count * bytes; i += 64) hwy::Prefetch(from + i);
+  }
+}
+
 void run_tiles(const TileProgram& program, const void* const* operands, void* const* results,
                std::int64_t begin_tile, std::int64_t end_tile) {
-  HWY_ALIGN float registers[kTileRegisters][kTile];
+  HWY_ALIGN float registers[kTileRegisters][kRegisterSize];
   fill_pinned(program, operands, registers);
   for (std::int64_t tile = begin_tile; tile < end_tile; ++tile) {
     const std::int64_t offset = tile * kTile;
@@ -144,6 +162,7 @@ void run_tiles(const TileProgram& program, const void* const* operands, void* co
         widen_repeated(from, input.dtype, input.size, offset, registers[input.reg], count);
       }
     }
+    if (tile + 1 < end_tile) prefetch(program, operands, offset + kTile);
     for (const TileInstruction& instruction : program.instructions) {
       execute(instruction, registers, count);
     }

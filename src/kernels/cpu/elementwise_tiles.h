@@ -11,7 +11,7 @@
 
 namespace bessemer::kernels::cpu {
 
-inline constexpr std::int64_t kTile = 1024;
+inline constexpr std::int64_t kTile = 512;
 inline constexpr int kTileRegisters = 16;
 
 /// Operand `operand` goes to `reg`. Element i of the result meets element i mod size of it.
@@ -54,7 +54,7 @@ struct TileProgram {
 };
 
 /// Runs tiles [begin_tile, end_tile) of the ceil(elements / kTile) there are. `operands` and
-/// `results` are the buffers of the node. Uses only the stack (64 KiB).
+/// `results` are the buffers of the node. Uses only the stack (40 KiB).
 void run_tile_program(const TileProgram& program, const void* const* operands, void* const* results,
                       std::int64_t begin_tile, std::int64_t end_tile);
 

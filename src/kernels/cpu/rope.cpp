@@ -19,6 +19,10 @@ namespace bessemer::kernels::cpu {
 /// Half the largest head size; the cosines and sines of a token stand on the stack.
 inline constexpr std::int64_t kMaxPairs = 512;
 
+/// Lanes of fp64 of the widest instruction set. (HWY_MAX_BYTES speaks of one instruction set only,
+/// in the part compiled once of the baseline.)
+inline constexpr std::int64_t kWidestVector = 8;
+
 /// x, y: [tokens, heads, 2 * pairs] of `dtype`; positions: [tokens]; frequencies: [pairs], padded
 /// with zeros to whole vectors of fp64.
 struct Rotation {
@@ -92,8 +96,8 @@ void make_turns(const Rotation& args, double position, float* cosines, float* si
 
 template <typename T>
 void rotate(const Rotation& args, std::int64_t begin, std::int64_t end) {
-  HWY_ALIGN float cosines[kMaxPairs + HWY_MAX_BYTES / sizeof(float)];
-  HWY_ALIGN float sines[kMaxPairs + HWY_MAX_BYTES / sizeof(float)];
+  HWY_ALIGN float cosines[kMaxPairs + kWidestVector];
+  HWY_ALIGN float sines[kMaxPairs + kWidestVector];
   const std::int64_t pairs = args.pairs;
   for (std::int64_t token = begin; token < end; ++token) {
     make_turns(args, args.positions[token], cosines, sines);
@@ -143,7 +147,7 @@ Prepared rope(const KernelRequest& request) {
   prepared.factor = frequencies.attention_factor;
   prepared.sign = request.attributes.boolean("inverse", false) ? -1 : 1;
   std::vector<double> padded = frequencies.inverse;
-  padded.resize(padded.size() + HWY_MAX_BYTES / sizeof(double));
+  padded.resize(padded.size() + kWidestVector);
   const std::int64_t tokens = x.shape[0] * x.shape[1];
   const std::int64_t grain = std::max<std::int64_t>(
       1, kGrain / std::max<std::int64_t>(1, prepared.heads * 2 * prepared.pairs));

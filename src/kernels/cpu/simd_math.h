@@ -13,6 +13,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace bessemer::kernels::cpu::HWY_NAMESPACE {
 
+// exp, sigmoid and normal_distribution give no particular number for NaN: the activations below
+// come to NaN because they multiply by x.
+
 HWY_INLINE FloatVec splat(float value) { return hn::Set(FloatTag(), value); }
 
 /// x limited to [low, high]; NaN stays NaN.
@@ -27,7 +30,7 @@ HWY_INLINE FloatVec limit(FloatVec x, float low, float high) {
 HWY_INLINE FloatVec exp_limited(FloatVec x) {
   const FloatTag d;
   const hn::RebindToSigned<FloatTag> di;
-  x = limit(x, -87.3f, 88.3f);
+  x = hn::Min(hn::Max(x, splat(-87.3f)), splat(88.3f));
   const FloatVec n = hn::Round(hn::Mul(x, splat(1.44269504f)));
   // ln 2 in two parts; the first has few enough bits that n times it is exact.
   FloatVec r = hn::NegMulAdd(n, splat(0.693359375f), x);
@@ -46,10 +49,16 @@ HWY_INLINE FloatVec exp(FloatVec x) {
   return hn::IfThenZeroElse(hn::Lt(x, splat(-87.3f)), exp_limited(x));
 }
 
-/// 1 / (1 + e^-x), relative error below 3e-7 for x > -87; never exactly 0.
+/// 1 / x for x >= 1, relative error below 2e-7: the machine's estimate and one step of Newton's
+/// method, about a third of the time of a division.
+HWY_INLINE FloatVec reciprocal(FloatVec x) {
+  const FloatVec estimate = hn::ApproximateReciprocal(x);
+  return hn::Mul(estimate, hn::NegMulAdd(x, estimate, splat(2.0f)));
+}
+
+/// 1 / (1 + e^-x), relative error below 5e-7 for x > -87.
 HWY_INLINE FloatVec sigmoid(FloatVec x) {
-  const FloatVec one = splat(1.0f);
-  return hn::Div(one, hn::Add(one, exp_limited(hn::Neg(x))));
+  return reciprocal(hn::Add(splat(1.0f), exp_limited(hn::Neg(x))));
 }
 
 /// The normal distribution: its density at x, and the probability beyond |x|,
@@ -64,9 +73,9 @@ struct Normal {
 /// 4e-8).
 HWY_INLINE Normal normal_distribution(FloatVec x) {
   const FloatVec one = splat(1.0f);
-  const FloatVec a = limit(hn::Abs(x), 0.0f, 14.0f);
+  const FloatVec a = hn::Min(hn::Abs(x), splat(14.0f));
   const FloatVec e = exp(hn::Mul(hn::Mul(a, a), splat(-0.5f)));
-  const FloatVec t = hn::Div(one, hn::MulAdd(a, splat(0.35f), one));
+  const FloatVec t = reciprocal(hn::MulAdd(a, splat(0.35f), one));
   FloatVec h = hn::MulAdd(t, splat(-0.029679522f), splat(0.1465458303f));
   h = hn::MulAdd(t, h, splat(-0.2609612283f));
   h = hn::MulAdd(t, h, splat(0.1650509959f));

@@ -1,9 +1,8 @@
-#include "train/plan_heading.h"
-
 #include <fmt/format.h>
 
 #include "checkpoint/background_writer.h"
 #include "config/names.h"
+#include "train/compile.h"
 
 namespace bessemer::train {
 namespace {
@@ -13,9 +12,9 @@ std::string model_text(const models::Architecture& a) {
                                 ? fmt::format("{} heads", a.heads)
                                 : fmt::format("{} heads ({} key-value)", a.heads, a.kv_heads);
   return fmt::format(
-      "{}, {} layers, hidden {}, {} of {}, ffn {}, vocabulary {}, {:.2f} M parameters",
-      config::name_of(a.family), a.layers, a.hidden, heads, a.head_dim, a.ffn, a.vocabulary,
-      static_cast<double>(models::parameter_count(a)) / 1e6);
+      "{}, {} layer{}, hidden {}, {} of {}, ffn {}, vocabulary {}, {:.2f} M parameters",
+      config::name_of(a.family), a.layers, a.layers == 1 ? "" : "s", a.hidden, heads, a.head_dim,
+      a.ffn, a.vocabulary, static_cast<double>(models::parameter_count(a)) / 1e6);
 }
 
 // The copy that a checkpoint is written from while training goes on.
@@ -31,7 +30,7 @@ std::size_t snapshot_bytes(const plan::Plan& plan) {
 
 }  // namespace
 
-plan::ReportOptions plan_heading(const config::RunConfig& config, const CompiledRun& run) {
+plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run) {
   plan::ReportOptions options;
   options.micro_batches = run.micro_batches;
   options.tokens_per_step = *config.train.global_batch_size * config.data.sequence_length;
