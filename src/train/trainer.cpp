@@ -44,7 +44,13 @@ std::optional<fs::path> starting_point(const config::RunConfig& config, const Re
   const auto latest = checkpoint::find_latest(run);
   switch (resume.kind) {
     case Resume::Kind::automatic: return latest;
-    case Resume::Kind::path: return resume.path;
+    case Resume::Kind::path:
+      require_input(
+          !latest || *latest <= run / "checkpoints" / resume.path.filename(),
+          "{} is behind {}, which would be lost sight of; give another train.name to go on "
+          "from there, or remove the later checkpoints",
+          resume.path.string(), latest->string());
+      return resume.path;
     case Resume::Kind::never:
       require_input(!latest,
                     "{} holds a run with checkpoints ({}); give another train.name, remove "
@@ -61,8 +67,7 @@ std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfi
   const std::optional<fs::path> path = starting_point(config, resume);
   if (!path) return std::nullopt;
   std::optional<checkpoint::Checkpoint> checkpoint(*path);
-  const RunState state =
-      read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
+  const RunState state = read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
   require_same_run(state, digest_of(config), checkpoint->place());
   return checkpoint;
 }
