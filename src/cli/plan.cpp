@@ -24,7 +24,11 @@ struct PlanOptions {
 // A plan needs no data: where the tokenizer is still to be trained, its vocabulary is the one asked
 // for.
 std::int64_t planned_vocabulary(const config::RunConfig& config) {
-  if (config.data.tokenizer) return data::load_tokenizer(*config.data.tokenizer).vocabulary_size();
+  if (config.data.tokenizer) {
+    const bool there = std::filesystem::exists(*config.data.tokenizer);
+    if (!there && config.model.vocabulary) return 1;  // the model's own size decides
+    return data::load_tokenizer(*config.data.tokenizer).vocabulary_size();
+  }
   if (config.model.from) {
     const std::filesystem::path path = *config.model.from / "tokenizer.json";
     if (std::filesystem::exists(path)) return data::load_tokenizer(path).vocabulary_size();

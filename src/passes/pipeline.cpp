@@ -19,6 +19,7 @@ std::vector<Pass> lowering(Recipe recipe, ir::Graph& refresh) {
          return std::move(hoisted.graph);
        }},
       {"fuse_loss", fuse_loss},
+      {"fuse_activations", fuse_activations},
       {"fuse_addends", fuse_addends},
       {"fuse_elementwise", fuse_elementwise},
       {"order", order},

@@ -44,7 +44,14 @@ std::optional<fs::path> starting_point(const config::RunConfig& config, const Re
   const auto latest = checkpoint::find_latest(run);
   switch (resume.kind) {
     case Resume::Kind::automatic: return latest;
-    case Resume::Kind::path: return resume.path;
+    case Resume::Kind::path:
+      if (latest && *latest > run / "checkpoints" / resume.path.filename()) {
+        fail_input(
+            "{} is behind {}, which would be lost sight of; give another train.name to go on from "
+            "there, or remove the later checkpoints",
+            resume.path.string(), latest->string());
+      }
+      return resume.path;
     case Resume::Kind::never: break;
   }
   if (latest) {

@@ -21,7 +21,7 @@ TEST(Surface, HelpIsFrozen) {
       << "the command line has changed; if that is meant: cp " << now << " " << golden;
 }
 
-TEST(Surface, EveryOptionIsDescribed) {
+TEST(Surface, EveryCommandIsThere) {
   const std::string help = all_help();
   for (const char* command :
        {"train", "plan", "generate", "eval", "tokenizer train", "tokenizer encode",

@@ -1,0 +1,139 @@
+"""Trains the same models from the same weights on the same tokens in Bessemer and in PyTorch (eager
+and torch.compile), taking turns within one run, and reports medians.
+
+    bench/peers/run [--case NAME ...] [--recipe fp32 bf16] [--steps N] [--threads N]
+
+Each contender of a comparison is one process that lives through it; they take turns of two steps,
+so that what the machine does meanwhile happens to all. The first steps of each (compilation, first
+touch of memory) do not count for the time and do count for the losses. Memory is the peak resident
+set of the process (VmHWM), libraries included.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+
+import make_inputs
+import report
+from worker import ROOT, Worker
+
+WARM_UP = 2  # steps
+TURN = 2     # steps
+
+# name: model, sequences, tokens of each, ways, recipes, steps (None: as asked)
+CASES = {
+    "gpt2-124m": ("gpt2-124m", 4, 256, ("bessemer", "eager", "compile"), ("fp32", "bf16"), None),
+    "llama-60m": ("llama-60m", 8, 512, ("bessemer", "eager", "compile"), ("fp32", "bf16"), None),
+    "gpt2-124m-memory": ("gpt2-124m", 8, 1024, ("bessemer", "eager"), ("fp32", "bf16"), 2),
+}
+
+
+def inputs_for(name, work, steps):
+    model, batch, length = CASES[name][:3]
+    directory = work / name
+    directory.mkdir(parents=True, exist_ok=True)
+    make_inputs.make(make_inputs.MODELS[model](), directory, steps, batch, length)
+    return directory
+
+
+def take_turns(workers, steps):
+    for done in range(0, steps, TURN):
+        for worker in workers:
+            worker.run(min(TURN, steps - done))
+
+
+def result_of(worker, tokens):
+    seconds = worker.column("seconds")
+    counted = seconds[WARM_UP:] or seconds[-1:]
+    return {
+        "way": worker.way, "about": worker.about, "seconds": seconds,
+        "median_seconds": statistics.median(counted),
+        "tokens_per_second": tokens / statistics.median(counted),
+        "losses": worker.column("loss"),
+        "peak_resident_bytes": max(worker.column("peak_resident_bytes")),
+    }
+
+
+def compare(name, recipe, inputs, steps, threads, environment):
+    _, batch, length, ways, _, _ = CASES[name]
+    start = lambda way: Worker(way, recipe, inputs, threads, environment)
+    if "compile" in ways:  # timed: all at once, in turns
+        workers = [start(way) for way in ways]
+        take_turns(workers, steps)
+    else:  # memory: one after the other, so that they need not fit together
+        workers = []
+        for way in ways:
+            with start(way) as worker:
+                worker.run(steps)
+            workers.append(worker)
+    results = [result_of(worker, batch * length) for worker in workers]
+    for worker in workers:
+        worker.__exit__()
+    return {"case": name, "recipe": recipe, "batch": batch, "length": length, "results": results}
+
+
+def machine(threads):
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    field = lambda name: next(
+        (line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith(name)), "")
+    flags = field("flags").split()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": field("model name") or platform.processor(), "cores": os.cpu_count(),
+        "threads": threads, "memory_bytes": memory, "load_at_start": os.getloadavg()[0],
+        "features": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags],
+    }
+
+
+def commit():
+    answer = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True,
+                            capture_output=True, check=False)
+    return answer.stdout.strip() or "unknown"
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--recipe", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "peers")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse_arguments()
+    work = arguments.out
+    work.mkdir(parents=True, exist_ok=True)
+    cache = work / "cache"  # so that the peak is measured in this run
+    shutil.rmtree(cache, ignore_errors=True)
+    everything = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": "bench/peers/run " + " ".join(sys.argv[1:]), "commit": commit(),
+        "machine": machine(arguments.threads), "comparisons": []}
+    if everything["machine"]["load_at_start"] > 1:
+        print("warning: the machine is busy; the times will not mean much", file=sys.stderr)
+    for name in arguments.case:
+        steps = CASES[name][5] or arguments.steps
+        inputs = inputs_for(name, work, steps)
+        for recipe in CASES[name][4]:
+            if recipe not in arguments.recipe:
+                continue
+            print(f"{name} {recipe}: {steps} steps each", file=sys.stderr)
+            everything["comparisons"].append(compare(name, recipe, inputs, steps, arguments.threads,
+                                                     {"XDG_CACHE_HOME": str(cache)}))
+            (work / "results.json").write_text(json.dumps(everything, indent=1))
+    text = report.markdown(everything)
+    (work / "results.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Makes what both sides of a comparison start from, once, from fixed seeds:
+
+    DIR/model/              Hugging Face directory: config.json and random initial weights
+    DIR/batches.safetensors int32 inputs and targets of [steps, B, T]
+
+    python make_inputs.py MODEL DIR --batch B --length T --steps N
+"""
+
+import argparse
+import pathlib
+
+import safetensors.torch
+import torch
+import transformers
+
+SEED = 20240301
+
+
+def gpt2_124m():
+    return transformers.GPT2Config(
+        vocab_size=50257, n_positions=1024, n_embd=768, n_layer=12, n_head=12,
+        activation_function="gelu_pytorch_tanh", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+
+
+def llama_60m():
+    """The shape of examples/llama-60m.toml."""
+    return transformers.LlamaConfig(
+        vocab_size=32000, max_position_embeddings=1024, hidden_size=512, intermediate_size=1344,
+        num_hidden_layers=10, num_attention_heads=8, num_key_value_heads=4, rope_theta=10000.0,
+        rms_norm_eps=1e-5, tie_word_embeddings=False)
+
+
+MODELS = {"gpt2-124m": gpt2_124m, "llama-60m": llama_60m}
+
+
+def batches(vocabulary, steps, batch, length):
+    """Token frequencies as in text (Zipf), half of the tokens following from the one before."""
+    generator = torch.Generator().manual_seed(SEED)
+    weights = 1.0 / torch.arange(1, vocabulary + 1, dtype=torch.float64)
+    shape = (steps, batch, length + 1)
+    count = shape[0] * shape[1] * shape[2]
+    tokens = torch.multinomial(weights, count, True, generator=generator).reshape(shape)
+    follows = torch.rand(shape, generator=generator) < 0.5
+    for t in range(length):
+        preferred = (tokens[:, :, t] * 5 + 3) % vocabulary
+        tokens[:, :, t + 1] = torch.where(follows[:, :, t], preferred, tokens[:, :, t + 1])
+    tokens = tokens.to(torch.int32)
+    return {"inputs": tokens[:, :, :-1].contiguous(), "targets": tokens[:, :, 1:].contiguous()}
+
+
+def make(config, directory, steps, batch, length):
+    torch.manual_seed(SEED)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(directory / "model")
+    safetensors.torch.save_file(batches(config.vocab_size, steps, batch, length),
+                                directory / "batches.safetensors")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--length", type=int, required=True)
+    parser.add_argument("--steps", type=int, default=20)
+    arguments = parser.parse_args()
+    arguments.directory.mkdir(parents=True, exist_ok=True)
+    make(MODELS[arguments.model](), arguments.directory, arguments.steps, arguments.batch,
+         arguments.length)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+// Trains a Hugging Face model on given batches, on demand: Bessemer's side of bench/peers/run and
+// of tests/peers/run, which tell in docs/benchmarks.md and in their own words what they compare.
+//
+//   train_step --model DIR --batches FILE [--recipe bf16] ...
+//
+// FILE is a safetensors file with int32 inputs and targets of [steps, B, T]; a run longer than that
+// starts over. Every number read from standard input asks for so many steps; every answer is one
+// JSON object a line on standard output: {"ready": ...} at the start, then one for each step. So
+// the driver can let the peers take turns while each keeps its process.
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "checkpoint/hugging_face.h"
+#include "checkpoint/safetensors.h"
+#include "models/architecture.h"
+#include "passes/pipeline.h"
+#include "plan/report.h"
+#include "profile.h"
+#include "train/compile.h"
+#include "train/step_runner.h"
+#include "train/weights.h"
+
+namespace bessemer::bench {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string batches;
+  std::string recipe = "bf16";
+  int threads = 0;  // 0: all cores
+  double learning_rate = 1e-3;
+  int profile = 0;  // repetitions; 0: none
+  bool plan = false;
+};
+
+// The batches of the file as the loader would give them: each sequence one whole document.
+class Batches {
+ public:
+  explicit Batches(const std::string& path) {
+    const checkpoint::SafetensorsFile file(path);
+    inputs_ = values(file, "inputs");
+    targets_ = values(file, "targets");
+    shape_ = checkpoint::get(file, "inputs").type.shape;
+    require_input(shape_.size() == 3 && inputs_.size() == targets_.size(),
+                  "{}: inputs and targets must have the same shape [steps, B, T]", path);
+    batch_.micro_batches.resize(1);
+    data::Batch& micro = batch_.micro_batches[0];
+    for (std::int64_t i = 0; i < tokens(); ++i) {
+      micro.positions.push_back(static_cast<std::int32_t>(i % shape_[2]));
+      micro.visibility.push_back(0);
+      micro.visibility.push_back(static_cast<std::int32_t>(shape_[2]));
+    }
+    batch_.valid_tokens = micro.valid_tokens = tokens();
+  }
+
+  std::int64_t tokens() const { return shape_[1] * shape_[2]; }
+  models::BatchShape shape() const { return {shape_[1], shape_[2]}; }
+
+  /// The batch of step `step`, from 1.
+  const data::GlobalBatch& at(std::int64_t step) {
+    const std::int64_t begin = (step - 1) % shape_[0] * tokens();
+    data::Batch& micro = batch_.micro_batches[0];
+    micro.tokens.assign(inputs_.begin() + begin, inputs_.begin() + begin + tokens());
+    micro.targets.assign(targets_.begin() + begin, targets_.begin() + begin + tokens());
+    return batch_;
+  }
+
+ private:
+  static std::vector<std::int32_t> values(const checkpoint::TensorSource& file, const char* name) {
+    const checkpoint::TensorView view = checkpoint::get(file, name);
+    require_input(view.type.dtype == DType::int32, "{}: {} must be int32", file.place(), name);
+    std::vector<std::int32_t> result(static_cast<std::size_t>(view.type.elements()));
+    std::memcpy(result.data(), view.bytes.data(), view.bytes.size());
+    return result;
+  }
+
+  std::vector<std::int32_t> inputs_, targets_;
+  Shape shape_;
+  data::GlobalBatch batch_;
+};
+
+plan::Plan make_plan(const models::Architecture& architecture, models::BatchShape shape,
+                     const std::string& recipe) {
+  passes::StepOptions options;
+  options.recipe = recipe == "bf16" ? passes::Recipe::bf16 : passes::Recipe::fp32;
+  options.optimizer = {0.9, 0.95, 1e-8, 0.1, 1.0};
+  passes::Runner runner;
+  const passes::StepGraphs step =
+      passes::compile_step(models::loss_graph(architecture, shape), std::nullopt, options, runner);
+  std::vector<const ir::Graph*> graphs{&step.accumulate_first, &step.update};
+  if (!step.refresh.nodes().empty()) graphs.insert(graphs.begin(), &step.refresh);
+  return plan::make_plan(graphs, train::measured_machine());
+}
+
+// VmHWM: the highest resident set since this program started, libraries included. (getrusage counts
+// what the process was before it became this program.)
+std::size_t peak_resident_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) * 1024;
+  }
+  return 0;
+}
+
+void answer(const nlohmann::json& object) { std::cout << object.dump() << std::endl; }
+
+void run(const Options& options) {
+  if (options.threads > 0) set_thread_count(options.threads);
+  Batches batches(options.batches);
+  const models::Architecture architecture =
+      models::read_hugging_face_config(options.model + "/config.json");
+  const plan::Plan plan = make_plan(architecture, batches.shape(), options.recipe);
+  if (options.plan) std::cerr << plan::describe(plan, {});
+  const runtime::Executor executor(plan);
+  train::read_parameters(architecture, *checkpoint::open_hugging_face(options.model),
+                         train::into(executor));
+  const train::StepRunner runner(executor, 0);
+  runner.refresh();
+  const DType dtype = options.recipe == "bf16" ? DType::bf16 : DType::fp32;
+  answer(
+      {{"ready", "bessemer " + options.recipe},
+       {"parameters", models::parameter_count(architecture)},
+       {"flops_per_token", models::training_flops_per_token(architecture, batches.shape().length)},
+       {"matmul_peak", plan.machine.matmul_flops(dtype)},
+       {"planned_bytes", plan.arena_bytes}});
+  std::int64_t step = 0;
+  for (std::int64_t count = 0; std::cin >> count;) {
+    for (; count > 0; --count) {
+      const data::GlobalBatch& batch = batches.at(++step);
+      const auto start = std::chrono::steady_clock::now();
+      const train::StepResult result = runner.run(batch, options.learning_rate, step);
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+      answer({{"step", step},
+              {"seconds", seconds.count()},
+              {"loss", result.loss},
+              {"gradient_norm", result.gradient_norm},
+              {"peak_resident_bytes", peak_resident_bytes()}});
+    }
+  }
+  if (options.profile > 0) std::cerr << profile_step(executor, options.profile);
+}
+
+}  // namespace
+}  // namespace bessemer::bench
+
+int main(int argc, char** argv) {
+  bessemer::bench::Options options;
+  CLI::App app{
+      "Trains a Hugging Face model on given batches, as many steps as standard input says"};
+  app.add_option("--model", options.model, "Hugging Face directory")->required();
+  app.add_option("--batches", options.batches, "safetensors with inputs and targets")->required();
+  app.add_option("--recipe", options.recipe)->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--threads", options.threads, "0: all cores");
+  app.add_option("--learning-rate", options.learning_rate);
+  app.add_option("--profile", options.profile, "at the end, time every instruction so many times");
+  app.add_flag("--plan", options.plan, "print the plan on standard error");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    bessemer::bench::run(options);
+  } catch (const std::exception& error) {
+    std::cerr << "train_step: " << error.what() << '\n';
+    return 1;
+  }
+  return 0;
+}

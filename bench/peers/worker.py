@@ -1,0 +1,53 @@
+"""A process that trains on demand: build/train_step or torch_step.py (their protocol: a number on
+standard input asks for so many steps, one JSON object a line answers)."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+
+def command(way, recipe, inputs, threads):
+    common = ["--model", inputs / "model", "--batches", inputs / "batches.safetensors",
+              "--recipe", recipe, "--threads", threads]
+    if way == "bessemer":
+        return [ROOT / "build" / "train_step", *common]
+    compiled = ["--compile"] if way == "compile" else []
+    return [sys.executable, HERE / "torch_step.py", *common, *compiled]
+
+
+class Worker:
+    """`way` is bessemer, eager or compile. The process starts at once; use it in a `with`."""
+
+    def __init__(self, way, recipe, inputs, threads, environment=None):
+        self.way, self.recipe, self.steps = way, recipe, []
+        arguments = [str(part) for part in command(way, recipe, inputs, threads)]
+        self.process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            env={**os.environ, **(environment or {})})
+        self.about = self._read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.way} {self.recipe} ended early (exit {self.process.wait()})")
+        return json.loads(line)
+
+    def run(self, steps):
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        self.steps += [self._read() for _ in range(steps)]
+
+    def column(self, name):
+        return [step[name] for step in self.steps]
