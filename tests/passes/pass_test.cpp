@@ -355,6 +355,36 @@ data %y: fp32[8,64] "y"
 return "u" %u
 )";
 
+const char* const kActivations = R"(graph g
+data %x: fp32[4,5] "x"
+data %b: fp32[5] "b"
+parameter %w: fp32[5,5] "w"
+%u: fp32[4,5] = matmul(%x, %w, %b)
+%g: fp32[4,5] = gelu(%u) {approximate="tanh"}
+%p: fp32[4,5] = matmul(%g, %w)
+%h: fp32[4,5] = gelu(%p) {approximate="none"}
+%q: fp32[4,5] = matmul(%h, %w)   # read twice
+%s: fp32[4,5] = silu(%q)
+%t: fp32[4,5] = add(%s, %q)
+%y: fp32[4,5] = matmul(%x, %w, _, %t)   # has an addend, which comes after the epilogue
+%z: fp32[4,5] = silu(%y)
+return "z" %z
+)";
+
+const char* const kActivationsAfter = R"(graph g
+data %x: fp32[4,5] "x"
+data %b: fp32[5] "b"
+parameter %w: fp32[5,5] "w"
+%u: fp32[4,5] = matmul(%x, %w, %b) {activation="gelu_tanh"}
+%p: fp32[4,5] = matmul(%u, %w) {activation="gelu"}
+%q: fp32[4,5] = matmul(%p, %w)   # read twice
+%s: fp32[4,5] = silu(%q)
+%t: fp32[4,5] = add(%s, %q)
+%y: fp32[4,5] = matmul(%x, %w, _, %t)   # has an addend, which comes after the epilogue
+%z: fp32[4,5] = silu(%y)
+return "z" %z
+)";
+
 // A sum fused into a product rounds once less than storing the product first: not bit-equal. A
 // fused chain keeps every rounding of a plan's kernels; its reference keeps fp64 between the steps.
 constexpr double kOneRounding = 1e-6, kBf16 = 2e-2;
@@ -368,6 +398,8 @@ INSTANTIATE_TEST_SUITE_P(
         PassCase{"fuse_loss", fuse_loss, kAccumulating, kHeadFused, kOneRounding},
         PassCase{"fuse_loss_not_where_the_gradient_needs_the_loss", fuse_loss, kDependent,
                  kDependent, 0},
+        PassCase{"fuse_activations", fuse_activations, kActivations, kActivationsAfter,
+                 kOneRounding},
         PassCase{"fuse_addends", fuse_addends, kHeadFused, kAddendsFused, kOneRounding},
         PassCase{"fuse_addends_of_residuals", fuse_addends, kResidual, kResidualAfter,
                  kOneRounding},
