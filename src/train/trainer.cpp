@@ -44,14 +44,7 @@ std::optional<fs::path> starting_point(const config::RunConfig& config, const Re
   const auto latest = checkpoint::find_latest(run);
   switch (resume.kind) {
     case Resume::Kind::automatic: return latest;
-    case Resume::Kind::path:
-      if (latest && *latest > run / "checkpoints" / resume.path.filename()) {
-        fail_input(
-            "{} is behind {}, which would be lost sight of; give another train.name to go on from "
-            "there, or remove the later checkpoints",
-            resume.path.string(), latest->string());
-      }
-      return resume.path;
+    case Resume::Kind::path: return resume.path;
     case Resume::Kind::never: break;
   }
   if (latest) {
@@ -71,6 +64,13 @@ std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfi
   std::optional<checkpoint::Checkpoint> checkpoint(*path);
   const RunState state = read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
   require_same_run(state, digest_of(config), checkpoint->place());
+  const auto all = checkpoint::list_checkpoints(config.run_directory());
+  if (!all.empty() && all.back().step > checkpoint->step()) {
+    fail_input(
+        "{} is behind {}, which would be lost sight of; give another train.name to go on from "
+        "there, or remove the later checkpoints",
+        checkpoint->place(), all.back().path.string());
+  }
   return checkpoint;
 }
 

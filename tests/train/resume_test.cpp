@@ -152,6 +152,20 @@ TEST_F(ResumeTest, NeverRefusesADirectoryWithCheckpoints) {
   ASSERT_EQ(train::train(place_.config("other", 3), {Resume::Kind::never, {}}), RunEnd::done);
 }
 
+TEST_F(ResumeTest, APathMayNotHideLaterCheckpoints) {
+  ASSERT_EQ(train::train(place_.config("run", 6), {}), RunEnd::done);
+  const auto resume_from = [&](std::int64_t step) {
+    // As a shell completes it: with a slash at the end.
+    return Resume{Resume::Kind::path, checkpoint::checkpoint_path(place_.run("run"), step) / ""};
+  };
+  const std::string message =
+      message_of<InputError>([&] { train::train(place_.config("run", 7), resume_from(3)); });
+  EXPECT_NE(message.find("is behind"), std::string::npos) << message;
+  EXPECT_EQ(metrics_of(place_.run("run")).size(), 6u);
+  ASSERT_EQ(train::train(place_.config("run", 7), resume_from(6)), RunEnd::done);
+  EXPECT_EQ(metrics_of(place_.run("run")).size(), 7u);
+}
+
 TEST_F(ResumeTest, OneDirectoryTakesOneRun) {
   fs::create_directories(place_.run("run"));
   const checkpoint::RunLock lock(place_.run("run"));
