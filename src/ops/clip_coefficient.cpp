@@ -1,4 +1,5 @@
 // What gradients are multiplied by to keep their norm within bounds. Semantics: docs/ops.md.
+#include "kernels/cpu/cpu.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -28,7 +29,8 @@ OpDefinition clip_coefficient_op() {
           .gradient = nullptr,
           .work = work,
           .sharding = nullptr,
-          .candidates = {{"reference", kernels::reference::clip_coefficient}}};
+          .candidates = {{"cpu.clip_coefficient", kernels::cpu::clip_coefficient},
+                         {"reference", kernels::reference::clip_coefficient}}};
 }
 
 }  // namespace bessemer::ops

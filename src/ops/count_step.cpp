@@ -1,4 +1,5 @@
 // Counts the steps that were not skipped. Semantics: docs/ops.md.
+#include "kernels/cpu/cpu.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -25,7 +26,8 @@ OpDefinition count_step_op() {
           .gradient = nullptr,
           .work = work,
           .sharding = nullptr,
-          .candidates = {{"reference", kernels::reference::count_step}},
+          .candidates = {{"cpu.count_step", kernels::cpu::count_step},
+                         {"reference", kernels::reference::count_step}},
           .in_place = {{0, 0}}};
 }
 

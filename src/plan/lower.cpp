@@ -64,10 +64,11 @@ class ProgramLowering {
     for (const FinalCopy& copy : storage_.copies) prepare_copy(copy);
     assign();
     for (std::size_t i = 0; i < program_.instructions.size(); ++i) bind(i);
-    for (const ir::Output& output : graph_.outputs()) {
+    for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
+      const ir::Output& output = graph_.outputs()[i];
       if (output.kind != ir::Output::Kind::result) continue;
       program_.results.push_back(
-          {output.name, graph_.type(output.value), offset_of_value(output.value)});
+          {output.name, graph_.type(output.value), offset_of_buffer(storage_.buffer_of_output[i])});
     }
     return std::move(program_);
   }
@@ -108,21 +109,16 @@ class ProgramLowering {
     const Attributes attributes{{"shape", copy.type.shape}};
     const ops::OpUse use{{copy.type}, attributes};
     Chosen chosen =
-        choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu, copy.to);
+        choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu, copy.name);
     Instruction instruction;
     instruction.op = "copy";
-    instruction.label = copy.to;
+    instruction.label = copy.name;
     instruction.kernel = chosen.name;
     instruction.run = std::move(chosen.kernel);
     instruction.work = ops::memory_work(use, std::vector{copy.type});
     instruction.seconds = cost::predicted_seconds(instruction.work, DType::fp32, machine_);
     program_.instructions.push_back(std::move(instruction));
-    int home = -1;
-    for (std::size_t b = 0; b < storage_.buffers.size(); ++b) {
-      const Buffer& buffer = storage_.buffers[b];
-      if (buffer.home == Home::persistent && buffer.name == copy.to) home = static_cast<int>(b);
-    }
-    bound_.push_back({{copy.from}, {home}, static_cast<int>(graph_.nodes().size())});
+    bound_.push_back({{copy.from}, {copy.to}, static_cast<int>(graph_.nodes().size())});
   }
 
   // Blocks of all transient buffers and of each instruction's scratch, on the graph's clock.
@@ -180,7 +176,6 @@ class ProgramLowering {
         buffer.home == Home::data ? fmt::format("{}/{}", graph_.name(), buffer.name) : buffer.name;
     return fixed_.at(key);
   }
-  std::size_t offset_of_value(ValueId v) const { return offset_of_buffer(buffer_of(v)); }
 
   void bind(std::size_t i) {
     Instruction& instruction = program_.instructions[i];

@@ -1,6 +1,7 @@
 #include "plan/storage.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "ops/op.h"
@@ -70,25 +71,34 @@ class Assigner {
   }
 
   // A write's value may be computed in the tensor's own place from the moment nothing reads the old
-  // content, except the very node that replaces it, if it works in place.
+  // content, except the very node that replaces it, if it works in place. Values that are inputs
+  // come first: their content is needed to the end, which the others must know.
   void choose_homes_of_writes() {
     home_of_.assign(graph_.values().size(), -1);
-    for (const ir::Output& output : graph_.outputs()) {
-      if (output.kind != ir::Output::Kind::write) continue;
-      const ValueId value = root(output.value);
-      const ir::Input* input = graph_.find_input(output.name);
-      require(input != nullptr, "write of \"{}\", which is no input", output.name);
-      if (value == input->value) continue;  // unchanged
-      const int made = made_at_[index(value)];
-      const int old_last = last_use_[index(input->value)];
-      const bool free_by_then =
-          old_last < made || (old_last == made && works_in_place(made, input->value, value));
-      if (made >= 0 && home_of_[index(value)] < 0 && free_by_then) {
-        home_of_[index(value)] = buffer_of(input->value);
-      } else {
-        last_use_[index(value)] = end_;
-        pending_copies_.push_back({value, output.name});
+    for (const bool inputs : {true, false}) {
+      for (const ir::Output& output : graph_.outputs()) {
+        if (output.kind != ir::Output::Kind::write) continue;
+        const bool is_input = made_at_[index(root(output.value))] < 0;
+        if (is_input == inputs) choose_home(output);
       }
+    }
+  }
+
+  void choose_home(const ir::Output& output) {
+    const ValueId value = root(output.value);
+    const ir::Input* input = graph_.find_input(output.name);
+    require(input != nullptr, "write of \"{}\", which is no input", output.name);
+    if (value == input->value) return;  // unchanged
+    const int made = made_at_[index(value)];
+    const int old_last = last_use_[index(input->value)];
+    const auto free_by_then = [&] {
+      return old_last < made || (old_last == made && works_in_place(made, input->value, value));
+    };
+    if (made >= 0 && home_of_[index(value)] < 0 && free_by_then()) {
+      home_of_[index(value)] = buffer_of(input->value);
+    } else {
+      last_use_[index(value)] = end_;
+      pending_copies_.push_back({value, *input});
     }
   }
 
@@ -153,13 +163,39 @@ class Assigner {
     for (std::size_t v = 0; v < root_.size(); ++v) {
       storage_.buffer_of[v] = storage_.buffer_of[index(root_[v])];
     }
+    std::vector<FinalCopy> homeward;
+    for (const auto& [value, input] : pending_copies_) {
+      homeward.push_back({kept(value), buffer_of(input.value), input.name, graph_.type(value)});
+    }
     for (const ir::Output& output : graph_.outputs()) {
-      if (output.kind == ir::Output::Kind::result) buffer(buffer_of(output.value)).is_result = true;
+      const bool result = output.kind == ir::Output::Kind::result;
+      storage_.buffer_of_output.push_back(result ? kept(root(output.value)) : -1);
+      if (result) buffer(storage_.buffer_of_output.back()).is_result = true;
     }
-    for (const auto& [value, name] : pending_copies_) {
-      storage_.copies.push_back({buffer_of(value), name, graph_.type(value)});
-    }
+    storage_.copies.insert(storage_.copies.end(), homeward.begin(), homeward.end());
   }
+
+  // The buffer that holds `value` after all copies: its own, or where the value is the old content
+  // of a tensor that a copy replaces, one to which it is set aside before.
+  int kept(ValueId value) {
+    const auto copied_over = [&](const PendingCopy& copy) { return copy.to.value == value; };
+    if (std::none_of(pending_copies_.begin(), pending_copies_.end(), copied_over)) {
+      return buffer_of(value);
+    }
+    const auto [at, fresh] = aside_.try_emplace(value, static_cast<int>(storage_.buffers.size()));
+    if (fresh) {
+      const std::string name = buffer(buffer_of(value)).name;
+      const TensorType& type = graph_.type(value);
+      storage_.buffers.push_back({Home::transient, "old " + name, type.bytes(), end_, end_, false});
+      storage_.copies.push_back({buffer_of(value), at->second, name, type});
+    }
+    return at->second;
+  }
+
+  struct PendingCopy {
+    ValueId value;
+    ir::Input to;
+  };
 
   const ir::Graph& graph_;
   int end_;
@@ -168,7 +204,8 @@ class Assigner {
   std::vector<int> made_at_;
   std::vector<int> last_use_;
   std::vector<int> home_of_;  // by value: the persistent buffer it is computed in, or -1
-  std::vector<std::pair<ValueId, std::string>> pending_copies_;
+  std::vector<PendingCopy> pending_copies_;
+  std::map<ValueId, int> aside_;            // buffers of old contents that outlive their tensor
   std::vector<std::pair<int, int>> taken_;  // (node, buffer): taken over once per node
 };
 

@@ -26,16 +26,19 @@ struct Buffer {
   bool is_result = false;
 };
 
-/// A write whose value could not be computed in its home: copied there at the end.
+/// A copy after the last node, done in the order of Storage::copies: of a write whose value could
+/// not be computed in its home, or of an old content that a later copy replaces and another needs.
 struct FinalCopy {
-  int from = 0;    // buffer
-  std::string to;  // persistent name
+  int from = 0;      // buffer
+  int to = 0;        // buffer
+  std::string name;  // of the persistent tensor that is written or set aside
   TensorType type;
 };
 
 struct Storage {
   std::vector<int> buffer_of;  // by value; -1 for values nothing makes
   std::vector<Buffer> buffers;
+  std::vector<int> buffer_of_output;  // by output of the graph, after the copies; -1 for writes
   std::vector<FinalCopy> copies;
 };
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "data/build.h"
 #include "data/mixture.h"
+#include "data/source.h"
 #include "data/split.h"
 #include "data/tokenizer_json.h"
 
@@ -100,9 +101,11 @@ void check_sources(const config::RunConfig& config) {
     if (!is_token_file(source.path)) data::expand_path(source.path.string());
   }
   const std::optional<std::filesystem::path> tokenizer = named_tokenizer(config);
-  require_input(!tokenizer || std::filesystem::exists(*tokenizer),
+  if (!tokenizer) return;
+  require_input(std::filesystem::exists(*tokenizer),
                 "{}: no such file; data.tokenizer names the tokenizer.json to use",
-                tokenizer.value_or("").string());
+                tokenizer->string());
+  data::load_tokenizer(*tokenizer);
 }
 
 Corpus prepare_corpus(const config::RunConfig& config) {

@@ -26,7 +26,8 @@ struct Corpus {
   std::int32_t vocabulary = 0;                           // one more than the highest id
 };
 
-/// InputError where a source or the tokenizer is not there; reads and writes nothing.
+/// InputError where a source or the tokenizer is not there, or the tokenizer is broken. Writes
+/// nothing.
 void check_sources(const config::RunConfig& config);
 
 /// Builds (or reuses) tokenizer and token files and opens them. Where the run names no tokenizer,

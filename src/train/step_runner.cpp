@@ -81,9 +81,10 @@ StepResult StepRunner::run(const data::GlobalBatch& batch, double learning_rate,
   *learning_rate_.as<float>() = static_cast<float>(learning_rate);
   *loss_.as<float>() = static_cast<float>(loss);
   executor_.run(update_);
-  const bool skipped = std::isnan(*coefficient_.as<float>());
-  if (!skipped) refresh();
-  return {loss, static_cast<double>(*norm_.as<float>()), skipped};
+  const StepResult result{loss, static_cast<double>(*norm_.as<float>()),
+                          std::isnan(*coefficient_.as<float>())};
+  if (!result.skipped) refresh();  // may reuse the memory of the results
+  return result;
 }
 
 double StepRunner::evaluate(const data::Batch& batch) const {

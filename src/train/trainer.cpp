@@ -38,25 +38,27 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The checkpoint to go on from; nothing for a new run.
+// Where the checkpoint to go on from is; nothing for a new run.
 std::optional<fs::path> starting_point(const config::RunConfig& config, const Resume& resume) {
   const fs::path run = config.run_directory();
   const auto latest = checkpoint::find_latest(run);
   switch (resume.kind) {
     case Resume::Kind::automatic: return latest;
     case Resume::Kind::path:
-      require_input(
-          !latest || *latest <= run / "checkpoints" / resume.path.filename(),
-          "{} is behind {}, which would be lost sight of; give another train.name to go on "
-          "from there, or remove the later checkpoints",
-          resume.path.string(), latest->string());
+      if (latest && *latest > run / "checkpoints" / resume.path.filename()) {
+        fail_input(
+            "{} is behind {}, which would be lost sight of; give another train.name to go on from "
+            "there, or remove the later checkpoints",
+            resume.path.string(), latest->string());
+      }
       return resume.path;
-    case Resume::Kind::never:
-      require_input(!latest,
-                    "{} holds a run with checkpoints ({}); give another train.name, remove "
-                    "the directory, or go on with --resume auto",
-                    run.string(), latest->filename().string());
-      return std::nullopt;
+    case Resume::Kind::never: break;
+  }
+  if (latest) {
+    fail_input(
+        "{} holds a run with checkpoints ({}); give another train.name, remove the "
+        "directory, or go on with --resume auto",
+        run.string(), latest->filename().string());
   }
   return std::nullopt;
 }
@@ -271,6 +273,13 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
             config.run_directory().string());
 }
 
+// What of a run can be known to be wrong before there is a tokenizer.
+void check_before_writing(const config::RunConfig& config) {
+  constexpr std::int64_t kVocabularyNotKnown = 1;
+  models::resolve(config.model, kVocabularyNotKnown, config.data.sequence_length);
+  check_sources(config);
+}
+
 void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
   if (!config.memory.device || plan.arena_bytes <= config.memory.device->count) return;
   constexpr double kGiB = 1 << 30;
@@ -293,10 +302,17 @@ Resume parse_resume(const std::string& text) {
 
 RunEnd train(const config::RunConfig& config, const Resume& resume, passes::RunnerOptions passes) {
   if (config.run.threads) set_thread_count(static_cast<int>(*config.run.threads));
-  check_sources(config);
+  check_before_writing(config);
+  // An existing run is locked before it is read. A new one comes into being only once its start is
+  // known to be good.
+  const fs::path directory = config.run_directory();
+  std::optional<checkpoint::RunLock> lock;
+  if (fs::exists(directory)) lock.emplace(directory);
   const auto from = open_starting_point(config, resume);
-  fs::create_directories(config.run_directory());
-  const checkpoint::RunLock lock(config.run_directory());
+  if (!lock) {
+    fs::create_directories(directory);
+    lock.emplace(directory);
+  }
   Corpus corpus = prepare_corpus(config);
   const models::Architecture architecture =
       models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);

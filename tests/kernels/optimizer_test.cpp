@@ -64,6 +64,33 @@ TEST(AdamW, DeclinesFp64) {
   EXPECT_TRUE(run_kernel(cpu::adamw_update, operands, {type, type, type}, kAdamW).declined);
 }
 
+TEST(StepDecision, AgreesWithReference) {
+  const TensorType scalar{DType::fp32, {}}, count{DType::int64, {}};
+  for (const double norm : std::vector<double>{0, 0.3, 1, 7, 3e38, INFINITY, NAN}) {
+    for (const double loss : std::vector<double>{2.5, INFINITY, NAN}) {
+      for (const double max_norm : {0.0, 1.0, 0.25}) {
+        const Operands operands{of(scalar, {norm}), of(scalar, {loss})};
+        const Attributes attributes{{"max_norm", max_norm}};
+        const KernelRun fast = run_kernel(cpu::clip_coefficient, operands, {scalar}, attributes);
+        const KernelRun slow =
+            run_kernel(reference::clip_coefficient, operands, {scalar}, attributes);
+        const double a = fast.results[0].get(0), b = slow.results[0].get(0);
+        EXPECT_TRUE(a == b || (std::isnan(a) && std::isnan(b))) << norm << ' ' << loss;
+        const Operands counted{of(count, {41}), fast.results[0]};
+        for (const PrepareFn kernel : {cpu::count_step, reference::count_step}) {
+          EXPECT_EQ(run_kernel(kernel, counted, {count}).results[0].get(0),
+                    std::isnan(a) ? 41 : 42);
+        }
+      }
+    }
+  }
+  const TensorType wide{DType::fp64, {}};
+  EXPECT_TRUE(
+      run_kernel(cpu::clip_coefficient, {of(wide, {1}), of(wide, {1})}, {wide}, {{"max_norm", 1.0}})
+          .declined);
+  EXPECT_TRUE(run_kernel(cpu::count_step, {of(count, {1}), of(wide, {1})}, {count}).declined);
+}
+
 TEST(GlobalNorm, AgreesWithReference) {
   const std::vector<std::vector<Shape>> lists{
       {{1}}, {{3, 5}, {}, {17}}, {{300, 400}, {32768}, {32769}, {0}}, {}};

@@ -46,6 +46,10 @@ Prepared dropout(const KernelRequest& request);
 Prepared global_norm(const KernelRequest& request);
 Prepared adamw_update(const KernelRequest& request);
 
+// step_decision.cpp
+Prepared clip_coefficient(const KernelRequest& request);
+Prepared count_step(const KernelRequest& request);
+
 // copy.cpp: everything that only moves bytes, of any dtype.
 Prepared reshape(const KernelRequest& request);
 Prepared transpose(const KernelRequest& request);

@@ -1,0 +1,33 @@
+// What decides whether and how far a step goes: one scalar each, without the heap that the
+// reference takes.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/prepare.h"
+
+namespace bessemer::kernels::cpu {
+
+Prepared clip_coefficient(const KernelRequest& request) {
+  if (request.results[0].dtype != DType::fp32) return Declined{"the coefficient is not fp32"};
+  const double max_norm = request.attributes.real("max_norm");
+  return make_kernel([max_norm](const KernelBuffers& buffers) {
+    const double norm = *buffers.operand<float>(0), loss = *buffers.operand<float>(1);
+    double coefficient = max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
+    if (!std::isfinite(norm) || !std::isfinite(loss)) {
+      coefficient = std::numeric_limits<double>::quiet_NaN();
+    }
+    *buffers.result<float>(0) = static_cast<float>(coefficient);
+  });
+}
+
+Prepared count_step(const KernelRequest& request) {
+  if (request.operand(1).dtype != DType::fp32) return Declined{"the coefficient is not fp32"};
+  return make_kernel([](const KernelBuffers& buffers) {
+    const std::int64_t step = *buffers.operand<std::int64_t>(0);
+    *buffers.result<std::int64_t>(0) = std::isnan(*buffers.operand<float>(1)) ? step : step + 1;
+  });
+}
+
+}  // namespace bessemer::kernels::cpu

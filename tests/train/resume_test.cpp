@@ -1,0 +1,201 @@
+// A run that is stopped and goes on equals the one that was never stopped, bit for bit.
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/run_lock.h"
+#include "train/run.h"
+
+namespace bessemer::testing {
+namespace {
+
+using train::Resume;
+using train::RunEnd;
+
+nlohmann::json without_times(nlohmann::json metrics) {
+  for (const char* key :
+       {"step_seconds", "tokens_per_second", "mfu", "data_wait_seconds", "peak_bytes_measured"}) {
+    EXPECT_EQ(metrics.erase(key), 1u) << key;
+  }
+  return metrics;
+}
+
+void expect_same_metrics(const fs::path& a, const fs::path& b, std::size_t from_step) {
+  const auto all_a = metrics_of(a), all_b = metrics_of(b);
+  for (const auto& of_b : all_b) {
+    const auto step = of_b.at("step").get<std::size_t>();
+    if (step < from_step) continue;
+    ASSERT_LE(step, all_a.size());
+    EXPECT_EQ(without_times(of_b).dump(), without_times(all_a[step - 1]).dump());
+  }
+}
+
+void expect_same_checkpoint(const fs::path& a, const fs::path& b, std::int64_t step) {
+  const checkpoint::Checkpoint of_a(checkpoint::checkpoint_path(a, step));
+  const checkpoint::Checkpoint of_b(checkpoint::checkpoint_path(b, step));
+  EXPECT_EQ(of_a.state(), of_b.state());
+  ASSERT_EQ(of_a.names(), of_b.names());
+  EXPECT_GT(of_a.names().size(), 60u);  // 21 parameters, their m and v, the step count
+  for (const std::string& name : of_a.names()) {
+    const auto x = checkpoint::get(of_a, name), y = checkpoint::get(of_b, name);
+    ASSERT_EQ(x.type, y.type);
+    EXPECT_EQ(std::memcmp(x.bytes.data(), y.bytes.data(), x.bytes.size()), 0) << name;
+  }
+}
+
+class ResumeTest : public ::testing::Test {
+ protected:
+  RunPlace place_;
+};
+
+TEST_F(ResumeTest, FromAPathEqualsTheUninterruptedRun) {
+  ASSERT_EQ(train::train(place_.config("whole", 6), {}), RunEnd::done);
+  const Resume from{Resume::Kind::path, checkpoint::checkpoint_path(place_.run("whole"), 3)};
+  ASSERT_EQ(train::train(place_.config("second_half", 6), from), RunEnd::done);
+  ASSERT_EQ(metrics_of(place_.run("whole")).size(), 6u);
+  const auto half = metrics_of(place_.run("second_half"));
+  ASSERT_EQ(half.size(), 3u);
+  EXPECT_EQ(half.front().at("step"), 4);
+  expect_same_metrics(place_.run("whole"), place_.run("second_half"), 4);
+  expect_same_checkpoint(place_.run("whole"), place_.run("second_half"), 6);
+  // Dropout and the order of the data did something: steps differ from each other.
+  EXPECT_NE(half[0].at("loss"), half[1].at("loss"));
+}
+
+// As after a crash at step 5: the last checkpoint is of step 3, the metrics go further.
+TEST_F(ResumeTest, AutomaticallyAfterACrashEqualsTheUninterruptedRun) {
+  ASSERT_EQ(train::train(place_.config("whole", 6), {}), RunEnd::done);
+  fs::copy(place_.run("whole"), place_.run("crashed"), fs::copy_options::recursive);
+  fs::remove_all(checkpoint::checkpoint_path(place_.run("crashed"), 6));
+  ASSERT_EQ(train::train(place_.config("crashed", 6), {}), RunEnd::done);
+  ASSERT_EQ(metrics_of(place_.run("crashed")).size(), 6u);
+  expect_same_metrics(place_.run("whole"), place_.run("crashed"), 1);
+  expect_same_checkpoint(place_.run("whole"), place_.run("crashed"), 6);
+}
+
+TEST_F(ResumeTest, AFinishedRunStaysAsItIs) {
+  ASSERT_EQ(train::train(place_.config("run", 3), {}), RunEnd::done);
+  const std::string before = read_file(place_.run("run") / "metrics.jsonl");
+  ASSERT_EQ(train::train(place_.config("run", 3), {}), RunEnd::done);
+  EXPECT_EQ(read_file(place_.run("run") / "metrics.jsonl"), before);
+}
+
+TEST_F(ResumeTest, SavesAndStopsAtASignalAndGoesOn) {
+  constexpr int kForever = 1'000'000;
+  const std::vector<std::string> steady{"optimizer.schedule=constant", "optimizer.warmup_steps=2",
+                                        "checkpoint.every=1000"};
+  std::thread sender([&] {
+    const fs::path metrics = place_.run("stopped") / "metrics.jsonl";
+    while (!fs::exists(metrics) || fs::file_size(metrics) < 600) std::this_thread::yield();
+    ::kill(::getpid(), SIGTERM);
+  });
+  const RunEnd end = train::train(place_.config("stopped", kForever, steady), {});
+  sender.join();
+  ASSERT_EQ(end, RunEnd::stopped_by_signal);
+  const auto step = static_cast<int>(metrics_of(place_.run("stopped")).size());
+  ASSERT_GT(step, 0);
+  EXPECT_EQ(checkpoint::find_latest(place_.run("stopped")),
+            checkpoint::checkpoint_path(place_.run("stopped"), step));
+  ASSERT_EQ(train::train(place_.config("stopped", step + 2, steady), {}), RunEnd::done);
+  ASSERT_EQ(train::train(place_.config("whole", step + 2, steady), {}), RunEnd::done);
+  expect_same_metrics(place_.run("whole"), place_.run("stopped"), 1);
+  expect_same_checkpoint(place_.run("whole"), place_.run("stopped"), step + 2);
+}
+
+std::string contents_of(const fs::path& directory) {
+  std::string all;
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (!entry.is_regular_file()) continue;
+    all += entry.path().string() + "\n";
+    if (entry.path().filename() != "run.lock") all += read_file(entry.path());
+  }
+  return all;
+}
+
+TEST_F(ResumeTest, RefusesAnotherModelAndLeavesTheRunAsItIs) {
+  ASSERT_EQ(train::train(place_.config("run", 3), {}), RunEnd::done);
+  const std::string before = contents_of(place_.run("run"));
+  for (const char* change :
+       {"model.hidden=32", "optimizer.learning_rate=1e-3", "run.seed=7", "data.sequence_length=8",
+        "precision.recipe=fp32", "train.micro_batch_size=1"}) {
+    const std::string message =
+        message_of<InputError>([&] { train::train(place_.config("run", 6, {change}), {}); });
+    EXPECT_NE(message.find("step_000003: this checkpoint was made with other settings"),
+              std::string::npos)
+        << change << ": " << message;
+    EXPECT_EQ(contents_of(place_.run("run")), before) << change;
+  }
+}
+
+TEST_F(ResumeTest, RefusesADamagedCheckpoint) {
+  ASSERT_EQ(train::train(place_.config("run", 3), {}), RunEnd::done);
+  const fs::path tensors =
+      checkpoint::checkpoint_path(place_.run("run"), 3) / "tensors.safetensors";
+  std::string bytes = read_file(tensors);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
+  std::ofstream(tensors, std::ios::binary) << bytes;
+  const std::string message =
+      message_of<InputError>([&] { train::train(place_.config("run", 6), {}); });
+  EXPECT_NE(message.find("tensors.safetensors"), std::string::npos) << message;
+}
+
+TEST_F(ResumeTest, NeverRefusesADirectoryWithCheckpoints) {
+  ASSERT_EQ(train::train(place_.config("run", 3), {}), RunEnd::done);
+  const std::string message = message_of<InputError>([&] {
+    train::train(place_.config("run", 3), {Resume::Kind::never, {}});
+  });
+  EXPECT_NE(message.find("holds a run with checkpoints (step_000003)"), std::string::npos)
+      << message;
+  ASSERT_EQ(train::train(place_.config("other", 3), {Resume::Kind::never, {}}), RunEnd::done);
+}
+
+TEST_F(ResumeTest, OneDirectoryTakesOneRun) {
+  fs::create_directories(place_.run("run"));
+  const checkpoint::RunLock lock(place_.run("run"));
+  const std::string message =
+      message_of<InputError>([&] { train::train(place_.config("run", 3), {}); });
+  EXPECT_NE(message.find("another run works in this directory"), std::string::npos) << message;
+  EXPECT_FALSE(fs::exists(place_.run("run") / "metrics.jsonl"));
+}
+
+TEST_F(ResumeTest, ABrokenRunCreatesNothing) {
+  struct Case {
+    const char* message;
+    void (*spoil)(config::RunConfig& config);
+  };
+  const Case cases[] = {
+      {"nowhere.txt: no such file",
+       [](config::RunConfig& c) { c.data.sources[0].path = "nowhere.txt"; }},
+      {"nowhere.json", [](config::RunConfig& c) { c.data.tokenizer = "nowhere.json"; }},
+      {"nowhere/config.json", [](config::RunConfig& c) { c.model = {.from = "nowhere"}; }},
+      {"model.layers is missing", [](config::RunConfig& c) { c.model.layers.reset(); }},
+      {"model.heads 3 is not a multiple", [](config::RunConfig& c) {
+         c.model.heads = 3;
+         c.model.kv_heads = 2;
+       }}};
+  for (const Case& c : cases) {
+    config::RunConfig config = place_.config("broken", 3);
+    c.spoil(config);
+    const std::string message = message_of<InputError>([&] { train::train(config, {}); });
+    EXPECT_NE(message.find(c.message), std::string::npos) << c.message << ": " << message;
+    EXPECT_FALSE(fs::exists(place_.path() / "runs")) << c.message;
+    EXPECT_FALSE(fs::exists(place_.path() / "data")) << c.message;
+  }
+  const Resume from{Resume::Kind::path, place_.path()};
+  EXPECT_NE(message_of<InputError>([&] { train::train(place_.config("broken", 3), from); }), "");
+  EXPECT_FALSE(fs::exists(place_.path() / "runs"));
+}
+
+TEST(ParseResume, TakesThreeForms) {
+  EXPECT_EQ(train::parse_resume("auto").kind, Resume::Kind::automatic);
+  EXPECT_EQ(train::parse_resume("never").kind, Resume::Kind::never);
+  EXPECT_EQ(train::parse_resume("/").kind, Resume::Kind::path);
+  EXPECT_EQ(message_of<InputError>([] { train::parse_resume("/no/such"); }),
+            "--resume /no/such: expected auto, never or a checkpoint's directory");
+}
+
+}  // namespace
+}  // namespace bessemer::testing
