@@ -25,12 +25,11 @@ test-asan: deps ## run the tests under the address and undefined-behaviour sanit
 	cmake --build --preset asan-ubsan
 	ctest --test-dir build-asan --output-on-failure
 
-test-peers: build ## compare with PyTorch and transformers (PYTHON=python-that-has-them)
+test-peers: build ## compare with PyTorch and transformers (installed in .venv/peers)
 	PYTHON=$(PYTHON) tests/peers/run
 
 bench: build ## run the kernel benchmarks, then Bessemer and PyTorch side by side
-	@set -e; for program in build/bench_*; do echo "== $$program"; "$$program"; done
-	PYTHON=$(PYTHON) bench/peers/run
+	PYTHON=$(PYTHON) bench/run
 
 fuzz: deps ## run each fuzz target for FUZZ_SECONDS (60)
 	cmake --preset fuzz

@@ -15,6 +15,8 @@ import transformers
 
 SEED = 20240301
 
+transformers.utils.logging.disable_progress_bar()
+
 
 def gpt2_124m():
     return transformers.GPT2Config(

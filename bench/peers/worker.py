@@ -37,6 +37,7 @@ class Worker:
     def __exit__(self, *_):
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
     def _read(self):
         line = self.process.stdout.readline()

@@ -4,11 +4,10 @@ import pathlib
 import tempfile
 import unittest
 
+import support  # puts bench/peers on the path
+import models
 import torch
 import transformers
-
-import models  # of bench/peers, which support puts on the path
-import support
 
 TEXT = "".join(f"{i} steels, {i * i} ingots; the heat was in the iron.\n" for i in range(3000))
 
@@ -91,5 +90,4 @@ class Logits(unittest.TestCase):
                 tokens = support.random_tokens(7)
                 with torch.no_grad():
                     logits = models.load(self.work / name)(tokens)
-                # gpt2's activation is gelu_new there: the same function, rounded otherwise
                 self.assert_close(logits, support.transformers_logits(self.work / name, tokens))

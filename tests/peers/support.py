@@ -13,6 +13,8 @@ sys.path.insert(0, str(ROOT / "bench" / "peers"))
 
 VOCABULARY = 211
 
+transformers.utils.logging.disable_progress_bar()
+
 
 def run(*arguments, stdin=None, cwd=None):
     """Standard output, as bytes, of a program of build/; AssertionError with its messages."""
