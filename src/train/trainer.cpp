@@ -150,6 +150,7 @@ class Trainer {
       const StepMetrics m = step(loader);
       metrics.write(m);
       progress.show(m);
+      doubt_calibration(m.mfu);
       stop_if_hopeless();
       const bool last = state_.step == steps_;
       if (due(config_.train.evaluate_every) || (last && config_.train.evaluate_every > 0)) {
@@ -208,6 +209,16 @@ class Trainer {
     return m;
   }
 
+  // Nothing is faster than the measured peak: then the machine was busy when it was measured.
+  void doubt_calibration(double mfu) {
+    if (mfu <= 1.0 || calibration_doubted_) return;
+    calibration_doubted_ = true;
+    log::warn(
+        "this step ran at {:.0f}% of the measured peak, so the measurement is too low; measure "
+        "again on the idle machine: bessemer doctor --calibrate",
+        100 * mfu);
+  }
+
   void stop_if_hopeless() const {
     if (state_.skipped_in_a_row < config_.train.max_skipped_steps) return;
     fail(
@@ -250,6 +261,7 @@ class Trainer {
   double flops_per_token_;
   RunState state_;
   ResidentPeak resident_;
+  bool calibration_doubted_ = false;
 };
 
 // The resolved configuration, so that the run can be repeated from its own directory.
