@@ -1,6 +1,7 @@
 #include "kernels/cpu/calibrate.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -15,10 +16,9 @@
 namespace bessemer::kernels::cpu {
 namespace {
 
-constexpr double kSeconds = 0.5;
+constexpr double kSeconds = 0.6;
 
-/// The median of the faster half of repeated runs over `seconds`: the slower half is what other
-/// programs took.
+/// The fastest tenth of repeated runs over `seconds`: the rest is what other programs took.
 template <typename Body>
 double typical_seconds(double seconds, const Body& body) {
   using Clock = std::chrono::steady_clock;
@@ -33,7 +33,7 @@ double typical_seconds(double seconds, const Body& body) {
     last = now;
   } while (std::chrono::duration<double>(last - begin).count() < seconds || runs.size() < 3);
   std::sort(runs.begin(), runs.end());
-  return runs[runs.size() / 4];
+  return runs[runs.size() / 10];
 }
 
 /// Seconds of one product; infinite where there is none.
@@ -64,14 +64,22 @@ double measure_matmul_peak(DType dtype) {
   require(dtype == DType::fp32 || dtype == DType::bf16, "no matrix product of {} to measure",
           name_of(dtype));
   const Machine machine = Machine::detect();
-  ProductSpec spec;
-  spec.m = spec.n = spec.k = machine.threads > 8 ? 4096 : 1536;
-  spec.a = spec.b = spec.result = dtype;
-  double best = product_seconds(spec, make_gemm(spec, machine));
-  if (dtype == DType::fp32 || machine.avx512_bf16) {
-    best = std::min(best, product_seconds(spec, make_onednn_product(spec)));
+  const std::int64_t large = machine.threads > 8 ? 4096 : 1536;
+  double peak = 0;
+  for (const auto& [m, n, k] :
+       {std::array{large, large, large}, std::array{large, large / 2, large / 2}}) {
+    ProductSpec spec;
+    spec.m = m;
+    spec.n = n;
+    spec.k = k;
+    spec.a = spec.b = spec.result = dtype;
+    double best = product_seconds(spec, make_gemm(spec, machine));
+    if (dtype == DType::fp32 || machine.avx512_bf16) {
+      best = std::min(best, product_seconds(spec, make_onednn_product(spec)));
+    }
+    peak = std::max(peak, 2.0 * static_cast<double>(m * n * k) / best);
   }
-  return 2.0 * static_cast<double>(spec.m * spec.n * spec.k) / best;
+  return peak;
 }
 
 double measure_copy_bandwidth() {

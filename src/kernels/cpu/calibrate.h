@@ -1,14 +1,14 @@
 // What this machine reaches: the ceilings that MFU and predicted times are held against. Each takes
-// about half a second, uses all threads, and needs the machine to itself to mean anything.
+// about a second, uses all threads, and needs the machine to itself to mean anything.
 #pragma once
 
 #include "base/dtype.h"
 
 namespace bessemer::kernels::cpu {
 
-/// Floating-point operations per second (a multiply-add counts two) of the fastest matrix product
-/// on a large square problem: the median of the faster half of the runs. fp32 or bf16; Error
-/// for another dtype.
+/// Floating-point operations per second (a multiply-add counts two) of the fastest matrix product:
+/// the better of a large square problem and of one that suits the caches, in the fastest tenth of
+/// the runs. fp32 or bf16; Error for another dtype.
 double measure_matmul_peak(DType dtype);
 
 /// Bytes read plus bytes written per second by a copy far larger than the caches.
