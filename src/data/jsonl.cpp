@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "data/byte_alphabet.h"
 #include "data/utf8.h"
 
 namespace bessemer::data {
@@ -48,8 +49,9 @@ class Scanner {
 
  private:
   [[noreturn]] void fail(std::string_view expected) const {
-    const std::string found =
-        at_ >= line_.size() ? "the end of the line" : fmt::format("{:?}", line_.substr(at_, 1));
+    const std::string found = at_ >= line_.size()
+                                  ? "the end of the line"
+                                  : fmt::format("{:?}", to_alphabet(line_.substr(at_, 1)));
     throw JsonLineError{at_, fmt::format("found {}, expected {}", found, expected)};
   }
 

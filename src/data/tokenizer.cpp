@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "data/byte_alphabet.h"
 
 namespace bessemer::data {
 
@@ -28,7 +29,7 @@ void Tokenizer::index_added() {
     if (entry.bytes.empty()) entry = {token.content, true};
     require_input(entry.bytes == token.content,
                   "added token {:?} has id {}, which is the token {:?}; ids must be distinct",
-                  token.content, token.id, entry.bytes);
+                  token.content, token.id, to_alphabet(entry.bytes));
   }
   for (const AddedToken& token : model_.added) {
     AddedSet& set = added_[token.normalized ? 1 : 0];
@@ -51,7 +52,8 @@ void Tokenizer::index_tokens() {
     const Token& token = model_.tokens[id];
     if (token.bytes.empty() || token.literal) continue;
     const auto [other, fresh] = id_of_.emplace(token.bytes, static_cast<std::int32_t>(id));
-    require_input(fresh, "token {:?} has two ids, {} and {}", token.bytes, other->second, id);
+    require_input(fresh, "token {:?} has two ids, {} and {}", to_alphabet(token.bytes),
+                  other->second, id);
   }
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
@@ -73,11 +75,11 @@ void Tokenizer::index_merges() {
     const auto [left, right] = model_.merges[rank];
     const auto result = id_of_.find(bytes(left) + bytes(right));
     require_input(result != id_of_.end(), "merge {} makes {:?}, which is no token", rank,
-                  bytes(left) + bytes(right));
+                  to_alphabet(bytes(left) + bytes(right)));
     const bool fresh =
         merges_.insert(left, right, {static_cast<std::int32_t>(rank), result->second});
-    require_input(fresh, "merge {} of {:?} and {:?} is there twice", rank, bytes(left),
-                  bytes(right));
+    require_input(fresh, "merge {} of {:?} and {:?} is there twice", rank, to_alphabet(bytes(left)),
+                  to_alphabet(bytes(right)));
   }
 }
 

@@ -96,7 +96,7 @@ Vocabulary read_vocabulary(const Node& node, std::size_t limit, TokenizerModel& 
     if (model.tokens.size() <= index) model.tokens.resize(index + 1);
     if (!model.tokens[index].bytes.empty()) {
       entry.refuse("id {} belongs to the token {:?} already; ids must be distinct", id,
-                   model.tokens[index].bytes);
+                   to_alphabet(model.tokens[index].bytes));
     }
     const auto bytes = from_alphabet(text);
     model.tokens[index] = bytes ? Token{*bytes, false} : Token{text, true};
@@ -178,7 +178,9 @@ void read_added(const Node& node, std::size_t limit, const Vocabulary& vocabular
     if (model.tokens.size() <= index) model.tokens.resize(index + 1);
     Token& slot = model.tokens[index];
     const bool same = known != vocabulary.end() || slot.bytes.empty();
-    if (!same) entry["id"].refuse("id {} belongs to the token {:?} already", token.id, slot.bytes);
+    if (!same)
+      entry["id"].refuse("id {} belongs to the token {:?} already", token.id,
+                         to_alphabet(slot.bytes));
     if (slot.bytes != token.content) slot = {token.content, true};
     model.added.push_back(std::move(token));
   }
@@ -245,7 +247,7 @@ std::string quoted(const std::string& text) {
   try {
     return json(text).dump();
   } catch (const json::exception&) {
-    fail_input("token {:?} is not UTF-8 and cannot stand in a JSON file", text);
+    fail_input("token {:?} is not UTF-8 and cannot stand in a JSON file", to_alphabet(text));
   }
 }
 
