@@ -14,6 +14,7 @@
 #include "cli/console.h"
 #include "cli/help.h"
 #include "data/bpe_trainer.h"
+#include "data/byte_alphabet.h"
 #include "data/source.h"
 #include "data/tokenizer_json.h"
 
@@ -94,7 +95,7 @@ std::vector<std::int32_t> parse_ids(std::string_view text) {
     require_input(code == std::errc() && stop == word.data() + word.size() && id >= 0,
                   "standard input: word {}, {:?}, is no token id; expected integers separated by "
                   "spaces",
-                  ids.size() + 1, word.substr(0, 40));
+                  ids.size() + 1, data::to_alphabet(word.substr(0, 40)));
     ids.push_back(id);
     at = end;
   }
