@@ -92,10 +92,12 @@ std::vector<std::int32_t> parse_ids(std::string_view text) {
     const std::string_view word = text.substr(at, end - at);
     std::int32_t id = 0;
     const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), id);
-    require_input(code == std::errc() && stop == word.data() + word.size() && id >= 0,
-                  "standard input: word {}, {:?}, is no token id; expected integers separated by "
-                  "spaces",
-                  ids.size() + 1, data::to_alphabet(word.substr(0, 40)));
+    if (!(code == std::errc() && stop == word.data() + word.size() && id >= 0)) {
+      fail_input(
+          "standard input: word {}, {:?}, is no token id; expected integers separated by "
+          "spaces",
+          ids.size() + 1, data::to_alphabet(word.substr(0, 40)));
+    }
     ids.push_back(id);
     at = end;
   }

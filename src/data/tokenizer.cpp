@@ -27,9 +27,10 @@ void Tokenizer::index_added() {
     require_input(!token.content.empty(), "the added token with id {} is empty", token.id);
     Token& entry = model_.tokens[id];
     if (entry.bytes.empty()) entry = {token.content, true};
-    require_input(entry.bytes == token.content,
-                  "added token {:?} has id {}, which is the token {:?}; ids must be distinct",
-                  token.content, token.id, to_alphabet(entry.bytes));
+    if (entry.bytes != token.content) {
+      fail_input("added token {:?} has id {}, which is the token {:?}; ids must be distinct",
+                 token.content, token.id, to_alphabet(entry.bytes));
+    }
   }
   for (const AddedToken& token : model_.added) {
     AddedSet& set = added_[token.normalized ? 1 : 0];
@@ -52,8 +53,9 @@ void Tokenizer::index_tokens() {
     const Token& token = model_.tokens[id];
     if (token.bytes.empty() || token.literal) continue;
     const auto [other, fresh] = id_of_.emplace(token.bytes, static_cast<std::int32_t>(id));
-    require_input(fresh, "token {:?} has two ids, {} and {}", to_alphabet(token.bytes),
-                  other->second, id);
+    if (!fresh) {
+      fail_input("token {:?} has two ids, {} and {}", to_alphabet(token.bytes), other->second, id);
+    }
   }
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
@@ -74,12 +76,16 @@ void Tokenizer::index_merges() {
   for (std::size_t rank = 0; rank < model_.merges.size(); ++rank) {
     const auto [left, right] = model_.merges[rank];
     const auto result = id_of_.find(bytes(left) + bytes(right));
-    require_input(result != id_of_.end(), "merge {} makes {:?}, which is no token", rank,
-                  to_alphabet(bytes(left) + bytes(right)));
+    if (result == id_of_.end()) {
+      fail_input("merge {} makes {:?}, which is no token", rank,
+                 to_alphabet(bytes(left) + bytes(right)));
+    }
     const bool fresh =
         merges_.insert(left, right, {static_cast<std::int32_t>(rank), result->second});
-    require_input(fresh, "merge {} of {:?} and {:?} is there twice", rank, to_alphabet(bytes(left)),
-                  to_alphabet(bytes(right)));
+    if (!fresh) {
+      fail_input("merge {} of {:?} and {:?} is there twice", rank, to_alphabet(bytes(left)),
+                 to_alphabet(bytes(right)));
+    }
   }
 }
 
