@@ -166,7 +166,8 @@ void add_machine(Table& table) {
   section(table, "memory", &RunConfig::memory)
       .bytes("device", &MemoryConfig::device, "budget of the plan (the machine's memory)")
       .choice("recompute", &MemoryConfig::recompute, kRecomputes,
-              "what backward computes again instead of keeping", "recomputation is")
+              "what backward computes again instead of keeping: nothing, all but the inputs of "
+              "layers, what is cheap, or the least that fits memory.device")
       .choice("offload", &MemoryConfig::offload, kOffloads, "what moves to another tier",
               "offloading is");
   section(table, "parallel", &RunConfig::parallel)

@@ -25,7 +25,10 @@ inline constexpr Named<Schedule> kSchedules[] = {{Schedule::constant, "constant"
                                                  {Schedule::cosine, "cosine"},
                                                  {Schedule::wsd, "wsd"}};
 inline constexpr Named<Recipe> kRecipes[] = {{Recipe::fp32, "fp32"}, {Recipe::bf16, "bf16"}};
-inline constexpr Named<Recompute> kRecomputes[] = {{Recompute::none, "none"}};
+inline constexpr Named<Recompute> kRecomputes[] = {{Recompute::none, "none"},
+                                                   {Recompute::full, "full"},
+                                                   {Recompute::selective, "selective"},
+                                                   {Recompute::automatic, "auto"}};
 inline constexpr Named<Offload> kOffloads[] = {{Offload::none, "none"}};
 inline constexpr Named<Device> kDevices[] = {{Device::cpu, "cpu"}};
 inline constexpr Named<log::Level> kLevels[] = {{log::Level::debug, "debug"},

@@ -30,7 +30,7 @@ enum class RopeScalingType { none, linear, llama3, yarn };
 enum class OptimizerKind { adamw };
 enum class Schedule { constant, linear, cosine, wsd };  // wsd: warm up, stay, decay
 enum class Recipe { fp32, bf16 };
-enum class Recompute { none };
+enum class Recompute { none, full, selective, automatic };
 enum class Offload { none };
 enum class Device { cpu };
 

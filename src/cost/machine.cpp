@@ -34,6 +34,15 @@ double predicted_seconds(const ops::Work& work, DType compute, const MachineDesc
   return std::max(arithmetic, memory) + machine.instruction_overhead;
 }
 
+double predicted_seconds(const ops::OpUse& use, const ops::Work& work,
+                         const MachineDescription& machine) {
+  const bool bf16 =
+      std::any_of(use.operands.begin(), use.operands.end(), [](const auto& operand) {
+        return operand && operand->dtype == DType::bf16;
+      });
+  return predicted_seconds(work, bf16 ? DType::bf16 : DType::fp32, machine);
+}
+
 MachineDescription describe_here() {
   MachineDescription machine;
   machine.cpu = kernels::Machine::detect();

@@ -31,6 +31,10 @@ struct MachineDescription {
 /// memory traffic need (Williams et al., "Roofline", 2009), plus the launch.
 double predicted_seconds(const ops::Work& work, DType compute, const MachineDescription& machine);
 
+/// The same for one use of an op: it computes in bf16 where an operand is bf16.
+double predicted_seconds(const ops::OpUse& use, const ops::Work& work,
+                         const MachineDescription& machine);
+
 /// Reads a description written by `save`; nothing where the file is missing or was made for another
 /// processor or thread count; InputError where it is broken.
 std::optional<MachineDescription> load(const std::filesystem::path& path,

@@ -1,5 +1,5 @@
-// order: the order of execution, chosen to keep few bytes alive. Runs last: it must see the final
-// nodes.
+// order: the order of execution, chosen to keep few bytes alive. Must see the final nodes; only
+// recompute comes after it, which repeats some of them at places of its own choice.
 //
 // List scheduling: of the nodes that are ready, first those that free at least as many bytes as
 // they allocate, else the one that stands first in the given order. What a write stores costs

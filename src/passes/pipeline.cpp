@@ -32,6 +32,7 @@ ir::Graph compile_accumulate(ir::Graph graph, std::string name, GradientMode mod
   std::vector<Pass> passes{
       {"differentiate", [mode](ir::Graph g) { return differentiate(std::move(g), mode); }}};
   for (Pass& pass : lowering(options.recipe, refresh)) passes.push_back(std::move(pass));
+  passes.push_back({"recompute", options.recompute});
   return runner.run(std::move(graph), passes);
 }
 
@@ -69,6 +70,7 @@ std::vector<std::string> pass_names() {
   ir::Graph refresh("refresh");
   std::vector<std::string> names{"differentiate"};
   for (const Pass& pass : lowering(Recipe::fp32, refresh)) names.push_back(pass.name);
+  names.emplace_back("recompute");
   names.emplace_back("add_optimizer");
   return names;
 }

@@ -1,6 +1,7 @@
 // The ordered lists of passes, from a model's forward graph to the graphs of a step.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "passes/add_optimizer.h"
@@ -13,6 +14,9 @@ struct StepOptions {
   Recipe recipe = Recipe::bf16;
   OptimizerOptions optimizer;
   bool accumulates = false;  // more than one micro-batch a step
+  /// Of the accumulate graphs, in their order of execution (passes/recompute.h). Keeps everything
+  /// unless told otherwise.
+  std::function<ir::Graph(ir::Graph)> recompute = [](ir::Graph graph) { return graph; };
 };
 
 /// What one step is made of. All share the persistent tensors by name.

@@ -37,14 +37,6 @@ Chosen choose_kernel(const ops::OpDefinition& op, const ops::OpUse& use,
   fail("{} ({}): every kernel declined", op.name, label);
 }
 
-// The dtype in which the work is done, for the machine's rate.
-DType compute_dtype(const ops::OpUse& use) {
-  for (const auto& operand : use.operands) {
-    if (operand && operand->dtype == DType::bf16) return DType::bf16;
-  }
-  return DType::fp32;
-}
-
 // Plans one graph once the places of persistent tensors and data are known.
 class ProgramLowering {
  public:
@@ -95,7 +87,7 @@ class ProgramLowering {
     instruction.scratch_bytes = chosen.kernel->scratch_bytes();
     instruction.run = std::move(chosen.kernel);
     instruction.work = op.work(use, results);
-    instruction.seconds = cost::predicted_seconds(instruction.work, compute_dtype(use), machine_);
+    instruction.seconds = cost::predicted_seconds(use, instruction.work, machine_);
     Bound bound;
     bound.node = static_cast<int>(&node - graph_.nodes().data());
     for (const ValueId o : node.operands)
@@ -116,7 +108,7 @@ class ProgramLowering {
     instruction.kernel = chosen.name;
     instruction.run = std::move(chosen.kernel);
     instruction.work = ops::memory_work(use, std::vector{copy.type});
-    instruction.seconds = cost::predicted_seconds(instruction.work, DType::fp32, machine_);
+    instruction.seconds = cost::predicted_seconds(use, instruction.work, machine_);
     program_.instructions.push_back(std::move(instruction));
     bound_.push_back({{copy.from}, {copy.to}, static_cast<int>(graph_.nodes().size())});
   }

@@ -155,9 +155,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"[optimizer]\nschedule = \"cosin\"\n",
                 "run.toml:11: optimizer.schedule: expected \"constant\" or \"linear\" or "
                 "\"cosine\" or \"wsd\", found \"cosin\""},
-        Mistake{"[memory]\nrecompute = \"full\"\n",
-                "run.toml:11: memory.recompute: expected \"none\" (recomputation is not built "
-                "yet), found \"full\""},
+        Mistake{"[memory]\nrecompute = \"some\"\n",
+                "run.toml:11: memory.recompute: expected \"none\" or \"full\" or "
+                "\"selective\" or \"auto\", found \"some\""},
         Mistake{"[memory]\ndevice = \"2 apples\"\n",
                 "run.toml:11: memory.device: expected a size such as \"2GiB\" or a number of "
                 "bytes, found \"2 apples\""},

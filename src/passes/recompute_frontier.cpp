@@ -1,0 +1,185 @@
+#include "passes/recompute_frontier.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "passes/recompute.h"
+#include "passes/recompute_cut.h"
+
+namespace bessemer::passes {
+namespace {
+
+using ir::kAbsent;
+using ir::ValueId;
+
+std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
+
+class Search {
+ public:
+  Search(const ir::Graph& graph, const cost::MachineDescription& machine, const PeakOf& peak_of,
+         const FrontierOptions& options)
+      : graph_(graph),
+        peak_of_(peak_of),
+        options_(options),
+        stash_(graph),
+        seconds_(node_seconds(graph, machine)) {}
+
+  std::vector<RecomputePoint> run() {
+    consider(stash_.everything());
+    if (stash_.candidates().size() <= options_.exhaustive) {
+      consider_all_subsets();
+      return non_dominated();
+    }
+    for (const auto policy : {RecomputePolicy::selective, RecomputePolicy::full}) {
+      consider(kept_by(policy, graph_));
+    }
+    const std::vector<ValueId> waists = stash_.waists();
+    for (std::size_t length = 1; length == 1 || length <= waists.size() / 2; length *= 2) {
+      consider_chain(stretches(waists, length));
+    }
+    std::vector<RecomputePoint> found = non_dominated();
+    for (RecomputePoint& point : found) undo_what_is_in_vain(point, stretches(waists, 1));
+    points_.insert(points_.end(), found.begin(), found.end());
+    return non_dominated();
+  }
+
+ private:
+  // Forward in stretches of `length` blocks each, cut at waists.
+  std::vector<Stretch> stretches(const std::vector<ValueId>& waists, std::size_t length) const {
+    std::vector<Stretch> all;
+    int begin = 0;
+    for (std::size_t i = length - 1; i < waists.size(); i += length) {
+      const int end = stash_.made_by(waists[i]) + 1;
+      all.push_back({begin, end, waists[i]});
+      begin = end;
+    }
+    all.push_back({begin, stash_.turn(), kAbsent});
+    return all;
+  }
+
+  // One step along the frontier of a stretch: to its option `to`.
+  struct Move {
+    std::size_t stretch;
+    std::size_t to;
+    double seconds_per_byte;
+  };
+
+  void consider_chain(const std::vector<Stretch>& stretches) {
+    std::vector<std::vector<CutOption>> frontiers;
+    std::vector<Move> moves;
+    for (std::size_t s = 0; s < stretches.size(); ++s) {
+      frontiers.push_back(cut_frontier(graph_, stash_, stretches[s], seconds_));
+      for (std::size_t to = 1; to < frontiers[s].size(); ++to) {
+        const CutOption &from = frontiers[s][to - 1], &next = frontiers[s][to];
+        moves.push_back({s, to, (next.seconds - from.seconds) / (from.bytes - next.bytes)});
+      }
+    }
+    std::stable_sort(moves.begin(), moves.end(), [](const Move& a, const Move& b) {
+      return a.seconds_per_byte < b.seconds_per_byte;
+    });
+    const std::size_t stride = (moves.size() + options_.steps - 1) / options_.steps;
+    Kept kept = stash_.everything();
+    for (std::size_t m = 0; m < moves.size(); ++m) {
+      apply(frontiers[moves[m].stretch][moves[m].to], stretches[moves[m].stretch], kept);
+      if ((m + 1) % stride == 0 || m + 1 == moves.size()) consider(kept);
+    }
+  }
+
+  void apply(const CutOption& option, const Stretch& stretch, Kept& kept) const {
+    for_each_candidate(stretch, [&](ValueId v) { kept[index(v)] = v == stretch.fixed; });
+    for (const ValueId v : option.kept) kept[index(v)] = true;
+  }
+
+  template <typename Visit>
+  void for_each_candidate(const Stretch& stretch, const Visit& visit) const {
+    for (int i = stretch.begin; i < stretch.end; ++i) {
+      for (const ValueId v : graph_.nodes()[index(i)].results) {
+        if (stash_.is_candidate(v)) visit(v);
+      }
+    }
+  }
+
+  void consider_all_subsets() {
+    const std::vector<ValueId>& candidates = stash_.candidates();
+    for (std::size_t subset = 0; subset < std::size_t{1} << candidates.size(); ++subset) {
+      Kept kept = stash_.everything();
+      for (std::size_t i = 0; i < candidates.size(); ++i) {
+        kept[index(candidates[i])] = (subset >> i & 1) == 0;
+      }
+      consider(std::move(kept));
+    }
+  }
+
+  void consider(Kept kept) {
+    const Stash::Demand demand = stash_.demand(kept);
+    if (!known_.insert({demand.stashed, demand.recomputed}).second) return;
+    points_.push_back(evaluate(std::move(kept), demand));
+  }
+
+  RecomputePoint evaluate(Kept kept, const Stash::Demand& demand) const {
+    RecomputePoint point;
+    point.stash_bytes = stash_.bytes(demand);
+    point.peak_bytes = peak_of_(recompute(graph_, kept));
+    for (const int node : demand.recomputed) point.added_seconds += seconds_[index(node)];
+    point.kept = std::move(kept);
+    return point;
+  }
+
+  // Stretches near the end of forward are the first of backward: what is kept there is there no
+  // longer than what recomputation would make.
+  void undo_what_is_in_vain(RecomputePoint& point, const std::vector<Stretch>& stretches) const {
+    for (std::size_t s = stretches.size(); s-- > 0;) {
+      Kept kept = point.kept;
+      for_each_candidate(stretches[s], [&](ValueId v) { kept[index(v)] = true; });
+      const Stash::Demand demand = stash_.demand(kept);
+      RecomputePoint more = evaluate(std::move(kept), demand);
+      if (more.peak_bytes > point.peak_bytes) return;
+      point = std::move(more);
+    }
+  }
+
+  std::vector<RecomputePoint> non_dominated() {
+    std::vector<RecomputePoint> sorted = points_;
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const RecomputePoint& a, const RecomputePoint& b) {
+                       return std::pair(a.added_seconds, a.peak_bytes) <
+                              std::pair(b.added_seconds, b.peak_bytes);
+                     });
+    std::vector<RecomputePoint> frontier;
+    for (RecomputePoint& point : sorted) {
+      if (frontier.empty() || point.peak_bytes < frontier.back().peak_bytes) {
+        frontier.push_back(std::move(point));
+      }
+    }
+    return frontier;
+  }
+
+  const ir::Graph& graph_;
+  const PeakOf& peak_of_;
+  const FrontierOptions& options_;
+  Stash stash_;
+  std::vector<double> seconds_;
+  std::vector<RecomputePoint> points_;
+  std::set<std::pair<std::vector<ValueId>, std::vector<int>>> known_;
+};
+
+}  // namespace
+
+std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
+                                               const cost::MachineDescription& machine,
+                                               const PeakOf& peak_of,
+                                               const FrontierOptions& options) {
+  return Search(ordered, machine, peak_of, options).run();
+}
+
+const RecomputePoint& cheapest_within(const std::vector<RecomputePoint>& frontier,
+                                      std::size_t budget) {
+  require(!frontier.empty(), "an empty frontier");
+  for (const RecomputePoint& point : frontier) {
+    if (point.peak_bytes <= budget) return point;
+  }
+  return frontier.back();
+}
+
+}  // namespace bessemer::passes

@@ -1,0 +1,62 @@
+// recompute = "auto": which values to keep so that a step fits a budget at the least added time.
+//
+// The frontier is a fixed list of choices, from everything kept to the smallest peak found, and a
+// budget picks the first that fits. So peak and added time are monotone in the budget by
+// construction: a larger budget never picks a choice with more added time.
+//
+// How the choices are found:
+//
+// 1. Forward is cut at its waists (passes/stash.h) into stretches of one block, of two, of four and
+//    so on; the waists at their ends stay.
+// 2. Each stretch gets its frontier of bytes against predicted seconds, by minimum cuts
+//    (passes/recompute_cut.h).
+// 3. Across stretches, the steps along their frontiers are taken in order of seconds per byte: the
+//    greedy answer to the knapsack, whose error is below one step of one stretch. Of equal steps
+//    the earliest stretch goes first: what early layers recompute in backward finds the stash of
+//    the later ones gone.
+// 4. Each choice on the way, and each fixed policy, is rewritten and planned; `peak_of` gives the
+//    bytes it really needs, with what recomputation itself keeps alive for a while. From the last
+//    stretch backwards, recomputation that does not lower this peak is undone.
+// 5. What is worse than another choice in both peak and time is dropped.
+//
+// Graphs with at most `exhaustive` values to choose are not searched like this: all subsets are
+// planned, and the frontier is exact.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "cost/machine.h"
+#include "ir/graph.h"
+#include "passes/stash.h"
+
+namespace bessemer::passes {
+
+struct RecomputePoint {
+  Kept kept;                    // for passes::recompute
+  std::size_t stash_bytes = 0;  // what backward takes from forward
+  std::size_t peak_bytes = 0;   // as `peak_of` says
+  double added_seconds = 0;     // of the nodes that run again, predicted
+};
+
+struct FrontierOptions {
+  std::size_t exhaustive = 10;  // values
+  std::size_t steps = 64;       // choices planned for each length of stretches; the rest is skipped
+};
+
+/// Planned bytes of a graph that is ready to be planned.
+using PeakOf = std::function<std::size_t(const ir::Graph&)>;
+
+/// Sorted by added time, from 0; peaks fall strictly. Never empty.
+std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
+                                               const cost::MachineDescription& machine,
+                                               const PeakOf& peak_of,
+                                               const FrontierOptions& options = {});
+
+/// The first point with a peak of at most `budget` bytes; where there is none, the last: the
+/// smallest peak.
+const RecomputePoint& cheapest_within(const std::vector<RecomputePoint>& frontier,
+                                      std::size_t budget);
+
+}  // namespace bessemer::passes
