@@ -36,10 +36,9 @@ double predicted_seconds(const ops::Work& work, DType compute, const MachineDesc
 
 double predicted_seconds(const ops::OpUse& use, const ops::Work& work,
                          const MachineDescription& machine) {
-  const bool bf16 =
-      std::any_of(use.operands.begin(), use.operands.end(), [](const auto& operand) {
-        return operand && operand->dtype == DType::bf16;
-      });
+  const bool bf16 = std::any_of(use.operands.begin(), use.operands.end(), [](const auto& operand) {
+    return operand && operand->dtype == DType::bf16;
+  });
   return predicted_seconds(work, bf16 ? DType::bf16 : DType::fp32, machine);
 }
 

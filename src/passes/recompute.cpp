@@ -52,8 +52,8 @@ class Recomputer {
     node.label = original.label.empty() ? "recompute" : original.label + ".recompute";
     for (ValueId& result : node.results) {
       const ValueId before = result;
-      result = graph_.add_value(graph_.value(before).name + ".again", TensorType(graph_.type(before)),
-                                graph_.value(before).placement);
+      result = graph_.add_value(graph_.value(before).name + ".again",
+                                TensorType(graph_.type(before)), graph_.value(before).placement);
       copy_of_[index(before)] = result;
     }
     sequence_.push_back(std::move(node));
@@ -97,7 +97,8 @@ Kept expensive_and_waists(const ir::Graph& graph, const Stash& stash) {
     const ir::Node& node = graph.nodes()[static_cast<std::size_t>(stash.made_by(value))];
     std::vector<TensorType> results;
     for (const ValueId result : node.results) results.push_back(graph.type(result));
-    const bool expensive = ops::definition_of(node.op).work(ops::use_of(graph, node), results).matmul;
+    const bool expensive =
+        ops::definition_of(node.op).work(ops::use_of(graph, node), results).matmul;
     if (expensive) kept[index(value)] = true;
   }
   return kept;

@@ -41,7 +41,7 @@ struct RecomputePoint {
 };
 
 struct FrontierOptions {
-  std::size_t exhaustive = 10;  // values
+  std::size_t exhaustive = 12;  // values
   std::size_t steps = 64;       // choices planned for each length of stretches; the rest is skipped
 };
 

@@ -126,7 +126,8 @@ std::vector<double> node_seconds(const ir::Graph& graph, const cost::MachineDesc
     const ops::OpUse use = ops::use_of(graph, node);
     std::vector<TensorType> results;
     for (const ValueId result : node.results) results.push_back(graph.type(result));
-    seconds.push_back(op.is_view ? 0 : cost::predicted_seconds(use, op.work(use, results), machine));
+    seconds.push_back(op.is_view ? 0
+                                 : cost::predicted_seconds(use, op.work(use, results), machine));
   }
   return seconds;
 }

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "passes/recompute.h"
 #include "plan/plan.h"
+#include "plan/report.h"
 
 namespace bessemer::plan {
 
@@ -17,11 +18,9 @@ ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
                            const cost::MachineDescription& machine) {
   const auto frontier = recompute_frontier(ordered, machine);
   const passes::RecomputePoint& point = passes::cheapest_within(frontier, budget);
-  log::info("{}: recomputation adds {:.3f} s to a micro-batch and takes transients from {:.2f} to "
-            "{:.2f} GiB",
-            ordered.name(), point.added_seconds,
-            static_cast<double>(frontier.front().peak_bytes) / (1 << 30),
-            static_cast<double>(point.peak_bytes) / (1 << 30));
+  log::info("{}: recomputation adds {:.3g} s, predicted, and takes transients from {} to {}",
+            ordered.name(), point.added_seconds, bytes_text(frontier.front().peak_bytes),
+            bytes_text(point.peak_bytes));
   return passes::recompute(std::move(ordered), point.kept);
 }
 

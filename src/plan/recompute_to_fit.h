@@ -1,5 +1,5 @@
-// Recomputation judged by the plan: the frontier of passes/recompute_frontier.h, with what the arena
-// really needs for transients as its peak.
+// Recomputation judged by the plan: the frontier of passes/recompute_frontier.h, with what the
+// arena really needs for transients as its peak.
 #pragma once
 
 #include <cstddef>
