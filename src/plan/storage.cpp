@@ -90,16 +90,52 @@ class Assigner {
     require(input != nullptr, "write of \"{}\", which is no input", output.name);
     if (value == input->value) return;  // unchanged
     const int made = made_at_[index(value)];
-    const int old_last = last_use_[index(input->value)];
-    const auto free_by_then = [&] {
-      return old_last < made || (old_last == made && works_in_place(made, input->value, value));
-    };
-    if (made >= 0 && home_of_[index(value)] < 0 && free_by_then()) {
+    if (made >= 0 && home_of_[index(value)] < 0 && is_free_for(value, *input)) {
       home_of_[index(value)] = buffer_of(input->value);
+      move_in_with(value, *input);
     } else {
       last_use_[index(value)] = end_;
       pending_copies_.push_back({value, *input});
     }
+  }
+
+  // Whether nothing needs the old content of `home` once `value` is made.
+  bool is_free_for(ValueId value, const ir::Input& home) const {
+    const int made = made_at_[index(value)], old_last = last_use_[index(home.value)];
+    return old_last < made || (old_last == made && works_in_place(made, home.value, value));
+  }
+
+  // What `value` is computed in place of may be computed in the home as well, if it serves nothing
+  // else; and so on back. A sum in the making (the gradient of tied embeddings, of which the head
+  // makes its part long before the embedding adds its own) then takes no second buffer.
+  void move_in_with(ValueId value, const ir::Input& home) {
+    for (ValueId before = in_place_operand(value); before != kAbsent;
+         before = in_place_operand(before)) {
+      if (!is_free_for(before, home)) return;
+      home_of_[index(before)] = buffer_of(home.value);
+    }
+  }
+
+  // The value, made by a node and no output, that dies where `value` is made in its place.
+  ValueId in_place_operand(ValueId value) const {
+    const int made = made_at_[index(value)];
+    for (const ValueId o : node(made).operands) {
+      const ValueId operand = o == kAbsent ? kAbsent : root(o);
+      if (operand == kAbsent || made_at_[index(operand)] < 0) continue;
+      const bool fits = graph_.type(operand).dtype == graph_.type(value).dtype &&
+                        graph_.type(operand).elements() == graph_.type(value).elements();
+      const bool dies = last_use_[index(operand)] == made && !is_output(operand);
+      if (fits && dies && home_of_[index(operand)] < 0 && works_in_place(made, operand, value)) {
+        return operand;
+      }
+    }
+    return kAbsent;
+  }
+
+  bool is_output(ValueId value) const {
+    const auto& outputs = graph_.outputs();
+    return std::any_of(outputs.begin(), outputs.end(),
+                       [&](const ir::Output& output) { return root(output.value) == value; });
   }
 
   bool works_in_place(int i, ValueId operand, ValueId result) const {

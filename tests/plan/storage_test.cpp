@@ -90,6 +90,22 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"a_write_is_computed_in_its_home",
              "%s: fp32[4] = add(%a, %x)\n%t: fp32[4] = add(%s, %b)\nwrite \"a\" %t\n",
              {"s", "t"},
+             "s:a, t:a"},
+        Case{"what_a_write_is_computed_in_place_of_is_in_its_home_too",
+             "%s: fp32[4] = silu(%x)\n%t: fp32[4] = scale(%s) {factor=0.5}\n"
+             "%u: fp32[4] = add(%t, %b)\nwrite \"a\" %u\n",
+             {"s", "t", "u"},
+             "s:a, t:a, u:a"},
+        Case{"but_not_before_the_old_content_has_been_read",
+             "%s: fp32[4] = silu(%x)\n%t: fp32[4] = add(%s, %b)\n"
+             "%v: fp32[4] = multiply(%a, %a)\n%u: fp32[4] = scale(%t) {factor=0.5}\n"
+             "write \"a\" %u\nreturn \"v\" %v\n",
+             {"s", "t", "v", "u"},
+             "s:#3, t:#3, v:#4, u:a"},
+        Case{"nor_what_is_needed_for_something_else",
+             "%s: fp32[4] = silu(%x)\n%t: fp32[4] = scale(%s) {factor=0.5}\nwrite \"a\" %t\n"
+             "return \"s\" %s\n",
+             {"s", "t"},
              "s:#3, t:a"},
         Case{"a_write_in_place_of_the_old_content",
              "%s: fp32[4] = add(%a, %x)\nwrite \"a\" %s\n",
