@@ -32,7 +32,9 @@ ir::Graph compile_accumulate(ir::Graph graph, std::string name, GradientMode mod
   std::vector<Pass> passes{
       {"differentiate", [mode](ir::Graph g) { return differentiate(std::move(g), mode); }}};
   for (Pass& pass : lowering(options.recipe, refresh)) passes.push_back(std::move(pass));
-  passes.push_back({"recompute", options.recompute});
+  passes.push_back({"recompute", [policy = options.recompute](ir::Graph g) {
+                      return recompute(std::move(g), policy);
+                    }});
   return runner.run(std::move(graph), passes);
 }
 

@@ -1,11 +1,11 @@
 // The ordered lists of passes, from a model's forward graph to the graphs of a step.
 #pragma once
 
-#include <functional>
 #include <optional>
 
 #include "passes/add_optimizer.h"
 #include "passes/pass.h"
+#include "passes/recompute.h"
 #include "passes/set_precision.h"
 
 namespace bessemer::passes {
@@ -13,10 +13,8 @@ namespace bessemer::passes {
 struct StepOptions {
   Recipe recipe = Recipe::bf16;
   OptimizerOptions optimizer;
-  bool accumulates = false;  // more than one micro-batch a step
-  /// Of the accumulate graphs, in their order of execution (passes/recompute.h). Keeps everything
-  /// unless told otherwise.
-  std::function<ir::Graph(ir::Graph)> recompute = [](ir::Graph graph) { return graph; };
+  bool accumulates = false;                           // more than one micro-batch a step
+  RecomputePolicy recompute = RecomputePolicy::none;  // of the accumulate graphs
 };
 
 /// What one step is made of. All share the persistent tensors by name.

@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "passes/recompute.h"
-#include "plan/plan.h"
 #include "plan/report.h"
 
 namespace bessemer::plan {
@@ -15,13 +14,28 @@ std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
 }
 
 ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
-                           const cost::MachineDescription& machine) {
-  const auto frontier = recompute_frontier(ordered, machine);
-  const passes::RecomputePoint& point = passes::cheapest_within(frontier, budget);
-  log::info("{}: recomputation adds {:.3g} s, predicted, and takes transients from {} to {}",
-            ordered.name(), point.added_seconds, bytes_text(frontier.front().peak_bytes),
-            bytes_text(point.peak_bytes));
-  return passes::recompute(std::move(ordered), point.kept);
+                           const cost::MachineDescription& machine, passes::Runner& runner) {
+  const auto fit = [&](ir::Graph graph) {
+    const auto frontier = recompute_frontier(graph, machine);
+    const passes::RecomputePoint& point = passes::cheapest_within(frontier, budget);
+    log::info("{}: recomputation adds {:.3g} s, predicted, and takes transients from {} to {}",
+              graph.name(), point.added_seconds, bytes_text(frontier.front().peak_bytes),
+              bytes_text(point.peak_bytes));
+    return passes::recompute(std::move(graph), point.kept);
+  };
+  return runner.run(std::move(ordered), {{"recompute", fit}});
+}
+
+void recompute_to_fit(passes::StepGraphs& step, const Plan& planned, std::size_t budget,
+                      passes::Runner& runner) {
+  if (planned.arena_bytes <= budget) return;
+  const std::size_t fixed = planned.persistent_bytes + planned.data_bytes;
+  const std::size_t left = budget > fixed ? budget - fixed : 0;
+  const auto fit = [&](ir::Graph& graph) {
+    graph = recompute_to_fit(std::move(graph), left, planned.machine, runner);
+  };
+  fit(step.accumulate_first);
+  if (step.accumulate) fit(*step.accumulate);
 }
 
 }  // namespace bessemer::plan

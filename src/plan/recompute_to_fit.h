@@ -7,7 +7,9 @@
 
 #include "cost/machine.h"
 #include "ir/graph.h"
+#include "passes/pipeline.h"
 #include "passes/recompute_frontier.h"
+#include "plan/plan.h"
 
 namespace bessemer::plan {
 
@@ -16,8 +18,13 @@ std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
                                                        const cost::MachineDescription& machine);
 
 /// The graph with the least recomputation with which its transients fit `budget` bytes; where none
-/// does, the one that needs least.
+/// does, the one that needs least. `runner` runs it, as one more pass.
 ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
-                           const cost::MachineDescription& machine);
+                           const cost::MachineDescription& machine, passes::Runner& runner);
+
+/// The same for the accumulate graphs of a step so that the whole arena fits `budget` bytes.
+/// `planned` is the plan of these graphs, in which they keep everything.
+void recompute_to_fit(passes::StepGraphs& step, const Plan& planned, std::size_t budget,
+                      passes::Runner& runner);
 
 }  // namespace bessemer::plan

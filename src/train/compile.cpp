@@ -21,18 +21,14 @@ passes::Recipe recipe_of(config::Recipe recipe) {
   return recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
 }
 
-std::function<ir::Graph(ir::Graph)> recompute_pass(config::Recompute recompute) {
-  using Policy = passes::RecomputePolicy;
-  const auto by = [](Policy policy) {
-    return [policy](ir::Graph graph) { return passes::recompute(std::move(graph), policy); };
-  };
+passes::RecomputePolicy policy_of(config::Recompute recompute) {
   switch (recompute) {
-    case config::Recompute::full: return by(Policy::full);
-    case config::Recompute::selective: return by(Policy::selective);
+    case config::Recompute::full: return passes::RecomputePolicy::full;
+    case config::Recompute::selective: return passes::RecomputePolicy::selective;
     case config::Recompute::none:
-    case config::Recompute::automatic: break;  // automatic: fit_by_recomputation, once planned
+    case config::Recompute::automatic: break;  // automatic: plan::recompute_to_fit, once planned
   }
-  return by(Policy::none);
+  return passes::RecomputePolicy::none;
 }
 
 std::size_t device_budget(const config::MemoryConfig& memory) {
@@ -41,26 +37,11 @@ std::size_t device_budget(const config::MemoryConfig& memory) {
          static_cast<std::size_t>(::sysconf(_SC_PAGE_SIZE));
 }
 
-// Has the accumulate graphs of a plan that is over the budget recompute what makes them fit.
-void fit_by_recomputation(passes::StepGraphs& step, const plan::Plan& plan, std::size_t budget,
-                          passes::Runner& runner) {
-  if (plan.arena_bytes <= budget) return;
-  const std::size_t fixed = plan.persistent_bytes + plan.data_bytes;
-  const std::size_t left = budget > fixed ? budget - fixed : 0;
-  const auto fit = [&](ir::Graph graph) {
-    return plan::recompute_to_fit(std::move(graph), left, plan.machine);
-  };
-  step.accumulate_first = runner.run(std::move(step.accumulate_first), {{"recompute", fit}});
-  if (step.accumulate) {
-    step.accumulate = runner.run(std::move(*step.accumulate), {{"recompute", fit}});
-  }
-}
-
 passes::StepOptions step_options(const config::RunConfig& config, std::int64_t micro_batches) {
   passes::StepOptions options;
   options.recipe = recipe_of(config.precision.recipe);
   options.accumulates = micro_batches > 1;
-  options.recompute = recompute_pass(config.memory.recompute);
+  options.recompute = policy_of(config.memory.recompute);
   options.optimizer = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon,
                        config.optimizer.weight_decay, config.optimizer.gradient_clip};
   return options;
@@ -124,7 +105,7 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
   }
   run.plan = plan::make_plan(graphs, machine);
   if (config.memory.recompute == config::Recompute::automatic) {
-    fit_by_recomputation(step, run.plan, device_budget(config.memory), runner);
+    plan::recompute_to_fit(step, run.plan, device_budget(config.memory), runner);
     run.plan = plan::make_plan(graphs, machine);
   }
   return run;

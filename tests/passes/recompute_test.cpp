@@ -105,7 +105,7 @@ class Policies : public ::testing::TestWithParam<Model> {
     StepOptions options;
     options.recipe = GetParam().recipe;
     options.accumulates = true;
-    options.recompute = [policy](ir::Graph g) { return recompute(std::move(g), policy); };
+    options.recompute = policy;
     Runner runner;
     return compile_step(models::loss_graph(model, {2, 6}), std::nullopt, options, runner);
   }

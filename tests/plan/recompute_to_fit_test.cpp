@@ -185,8 +185,9 @@ TEST_P(ModelFrontier, FitsTheBudgetOrNeedsLeast) {
     before = point.added_seconds;
   }
   const std::size_t middle = (least + most) / 2;
-  EXPECT_LE(measure(recompute_to_fit(graph, middle, toy_machine())).peak, middle);
-  EXPECT_EQ(measure(recompute_to_fit(graph, least - 1, toy_machine())).peak, least);
+  passes::Runner runner;
+  EXPECT_LE(measure(recompute_to_fit(graph, middle, toy_machine(), runner)).peak, middle);
+  EXPECT_EQ(measure(recompute_to_fit(graph, least - 1, toy_machine(), runner)).peak, least);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ModelFrontier,

@@ -1,0 +1,222 @@
+// What recomputation saves and what it costs: activation bytes as planned and the time of a step,
+// for each policy and for "auto" at several budgets, as a Markdown table.
+//
+//   recompute_step --run examples/gpt2-124m.toml --sequences 2 --length 1024
+//
+// The choices take turns within one run, a warm-up step and the timed ones each, so that what the
+// machine does meanwhile happens to all; a time is a median over all turns. Every step's loss and
+// gradient norm must have the bits they have where everything is kept.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "config/parse.h"
+#include "models/architecture.h"
+#include "passes/pipeline.h"
+#include "plan/recompute_to_fit.h"
+#include "plan/report.h"
+#include "train/compile.h"
+#include "train/step_runner.h"
+#include "train/weights.h"
+
+namespace bessemer::bench {
+namespace {
+
+struct Options {
+  std::string run;
+  std::int64_t sequences = 2, length = 1024;
+  int rounds = 2, steps = 1;  // timed steps of each turn
+  std::vector<double> fractions{0.8, 0.65, 0.45, 0.3, 0.2};
+  bool frontier = false;
+};
+
+struct Contender {
+  std::string name;
+  plan::Plan plan;
+  std::vector<double> seconds = {};
+
+  const plan::Program& program() const { return plan.program("accumulate_first"); }
+};
+
+// Compiles a step of one micro-batch under one policy at a time.
+class Compiler {
+ public:
+  explicit Compiler(const Options& options)
+      : config_(config::parse_run_config(read_file(options.run), options.run, {})),
+        shape_{options.sequences, options.length},
+        machine_(train::measured_machine()) {
+    config_.data.sequence_length = options.length;
+    constexpr int kVocabularyOfTheExample = 32000;  // where the run file has none
+    architecture_ = models::resolve(config_.model, kVocabularyOfTheExample, options.length);
+  }
+
+  const models::Architecture& architecture() const { return architecture_; }
+
+  passes::StepGraphs graphs(passes::RecomputePolicy policy) {
+    passes::StepOptions options;
+    options.recipe = config_.precision.recipe == config::Recipe::bf16 ? passes::Recipe::bf16
+                                                                      : passes::Recipe::fp32;
+    options.recompute = policy;
+    return passes::compile_step(models::loss_graph(architecture_, shape_), std::nullopt, options,
+                                runner_);
+  }
+
+  plan::Plan plan(const passes::StepGraphs& step) const {
+    std::vector<const ir::Graph*> graphs{&step.accumulate_first, &step.update};
+    if (!step.refresh.nodes().empty()) graphs.insert(graphs.begin(), &step.refresh);
+    return plan::make_plan(graphs, machine_);
+  }
+
+  /// With transients of at most `fraction` of those of a step that keeps everything.
+  plan::Plan plan_within(double fraction) {
+    passes::StepGraphs step = graphs(passes::RecomputePolicy::none);
+    const plan::Plan everything = plan(step);
+    const auto all = everything.program("accumulate_first").transient_bytes;
+    const auto some = static_cast<std::size_t>(fraction * static_cast<double>(all));
+    plan::recompute_to_fit(step, everything, everything.arena_bytes - (all - some), runner_);
+    return plan(step);
+  }
+
+  std::vector<passes::RecomputePoint> frontier() {
+    return plan::recompute_frontier(graphs(passes::RecomputePolicy::none).accumulate_first,
+                                    machine_);
+  }
+
+ private:
+  config::RunConfig config_;
+  models::BatchShape shape_;
+  cost::MachineDescription machine_;
+  models::Architecture architecture_;
+  passes::Runner runner_;
+};
+
+data::GlobalBatch random_batch(const models::Architecture& architecture, const Options& options) {
+  data::GlobalBatch batch;
+  batch.micro_batches.resize(1);
+  data::Batch& micro = batch.micro_batches[0];
+  const std::int64_t tokens = options.sequences * options.length;
+  const CounterRng rng(1, 0, 0);
+  const auto token = [&](std::int64_t i) {
+    return static_cast<std::int32_t>(rng.word(static_cast<std::uint64_t>(i)) %
+                                     static_cast<std::uint64_t>(architecture.vocabulary));
+  };
+  for (std::int64_t i = 0; i < tokens; ++i) {
+    micro.tokens.push_back(token(i));
+    micro.targets.push_back(token(i + 1));
+    micro.positions.push_back(static_cast<std::int32_t>(i % options.length));
+    micro.visibility.insert(micro.visibility.end(), {0, static_cast<std::int32_t>(options.length)});
+  }
+  batch.valid_tokens = micro.valid_tokens = tokens;
+  return batch;
+}
+
+// One turn: steps from the same start. Adds their times; gives losses and norms.
+std::vector<double> take_turn(Contender& contender, const models::Architecture& architecture,
+                              const data::GlobalBatch& batch, int steps) {
+  const runtime::Executor executor(contender.plan);
+  train::draw_parameters(architecture, 1, train::into(executor));
+  const train::StepRunner runner(executor, 1);
+  runner.refresh();
+  std::vector<double> results;
+  for (int step = 1; step <= steps + 1; ++step) {
+    const auto start = std::chrono::steady_clock::now();
+    const train::StepResult result = runner.run(batch, 1e-3, step);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    results.insert(results.end(), {result.loss, result.gradient_norm});
+    if (step > 1) contender.seconds.push_back(seconds.count());  // the first touches the memory
+  }
+  return results;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+void print_table(const std::vector<Contender>& contenders) {
+  const Contender& none = contenders.front();
+  constexpr double kMiB = 1 << 20;
+  const auto percent = [](double part, double whole) { return 100 * (part / whole - 1); };
+  std::cout << "| recompute | activations, MiB | less | predicted step | added | measured step | "
+               "added |\n|---|---|---|---|---|---|---|\n";
+  for (const Contender& c : contenders) {
+    const auto bytes = static_cast<double>(c.program().transient_bytes);
+    const double predicted = plan::predicted_step_seconds(c.plan, 1);
+    std::cout << fmt::format(
+        "| {} | {:.1f} | {:.1f}% | {:.3f} s | {:.1f}% | {:.3f} s | {:.1f}% |\n", c.name,
+        bytes / kMiB, -percent(bytes, static_cast<double>(none.program().transient_bytes)),
+        predicted, percent(predicted, plan::predicted_step_seconds(none.plan, 1)),
+        median(c.seconds), percent(median(c.seconds), median(none.seconds)));
+  }
+}
+
+void print_frontier(const std::vector<passes::RecomputePoint>& frontier) {
+  std::cout << "activations_bytes stash_bytes added_seconds\n";
+  for (const passes::RecomputePoint& point : frontier) {
+    std::cout << fmt::format("{} {} {:.6f}\n", point.peak_bytes, point.stash_bytes,
+                             point.added_seconds);
+  }
+}
+
+void run(const Options& options) {
+  using Policy = passes::RecomputePolicy;
+  Compiler compiler(options);
+  if (options.frontier) return print_frontier(compiler.frontier());
+  std::vector<Contender> contenders;
+  contenders.push_back({"none", compiler.plan(compiler.graphs(Policy::none))});
+  contenders.push_back({"selective", compiler.plan(compiler.graphs(Policy::selective))});
+  contenders.push_back({"full", compiler.plan(compiler.graphs(Policy::full))});
+  for (const double fraction : options.fractions) {
+    contenders.push_back(
+        {fmt::format("auto, {:.0f}%", 100 * fraction), compiler.plan_within(fraction)});
+  }
+  const data::GlobalBatch batch = random_batch(compiler.architecture(), options);
+  std::vector<double> expected;
+  for (int round = 0; round < options.rounds; ++round) {
+    for (Contender& contender : contenders) {
+      const auto results = take_turn(contender, compiler.architecture(), batch, options.steps);
+      if (expected.empty()) expected = results;
+      const std::size_t bytes = expected.size() * sizeof(double);
+      require(std::memcmp(results.data(), expected.data(), bytes) == 0,
+              "{}: losses or gradient norms differ from those of \"none\"", contender.name);
+      std::cerr << fmt::format("round {} {}: {:.3f} s\n", round + 1, contender.name,
+                               contender.seconds.back());
+    }
+  }
+  print_table(contenders);
+}
+
+}  // namespace
+}  // namespace bessemer::bench
+
+int main(int argc, char** argv) {
+  bessemer::bench::Options options;
+  CLI::App app{"Activation bytes and step time under each recomputation policy"};
+  app.add_option("--run", options.run, "run file: the model and its recipe")->required();
+  app.add_option("--sequences", options.sequences);
+  app.add_option("--length", options.length);
+  app.add_option("--rounds", options.rounds);
+  app.add_option("--steps", options.steps, "timed steps of each turn");
+  app.add_option("--fractions", options.fractions, "budgets of auto: parts of all activations")
+      ->delimiter(',');
+  app.add_flag("--frontier", options.frontier, "print the points that auto chooses from, and end");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    bessemer::bench::run(options);
+  } catch (const std::exception& error) {
+    std::cerr << "recompute_step: " << error.what() << '\n';
+    return 1;
+  }
+  return 0;
+}
