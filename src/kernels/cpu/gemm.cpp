@@ -57,7 +57,7 @@ Blocking choose_blocking(const ProductSpec& s, const GemmTarget& target, const M
     b.column_block = target.columns;
     return b;
   }
-  b.depth = even_depth(s.k, std::clamp<std::int64_t>(half_l2 / (8 * target.rows), 1024, 4096));
+  b.depth = even_depth(s.k, std::clamp<std::int64_t>(half_l2 / (8 * target.rows), 1024, 2048));
 
   const std::int64_t most_rows =
       std::clamp<std::int64_t>(half_l2 / b.depth / target.rows, 1, 36) * target.rows;
