@@ -83,7 +83,7 @@ class Compiler {
     const plan::Plan everything = plan(step);
     const auto all = everything.program("accumulate_first").transient_bytes;
     const auto some = static_cast<std::size_t>(fraction * static_cast<double>(all));
-    plan::recompute_to_fit(step, everything, everything.arena_bytes - (all - some), runner_);
+    plan::recompute_to_fit(step, everything, everything.arena_bytes - (all - some), runner_, known_);
     return plan(step);
   }
 
@@ -98,6 +98,7 @@ class Compiler {
   cost::MachineDescription machine_;
   models::Architecture architecture_;
   passes::Runner runner_;
+  plan::KnownFrontiers known_;
 };
 
 data::GlobalBatch random_batch(const models::Architecture& architecture, const Options& options) {

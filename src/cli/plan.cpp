@@ -12,6 +12,7 @@
 #include "data/tokenizer_json.h"
 #include "plan/report.h"
 #include "train/compile.h"
+#include "train/memory_planner.h"
 
 namespace bessemer::cli {
 namespace {
@@ -42,14 +43,6 @@ cost::MachineDescription known_machine() {
   return cost::load(train::calibration_path(), here).value_or(here);
 }
 
-void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
-  if (!config.memory.device) return;
-  require_input(plan.arena_bytes <= config.memory.device->count,
-                "this plan does not fit: it needs {}, memory.device gives {}; lower "
-                "train.micro_batch_size or data.sequence_length",
-                plan::bytes_text(plan.arena_bytes), plan::bytes_text(config.memory.device->count));
-}
-
 int plan_run(const PlanOptions& options, const Session& session) {
   const config::RunConfig config = load_run_file(options.run, session);
   nlohmann::json graphs = nlohmann::json::array();
@@ -65,18 +58,22 @@ int plan_run(const PlanOptions& options, const Session& session) {
   passes::Runner runner(passes);
   const models::Architecture architecture =
       models::resolve(config.model, planned_vocabulary(config), config.data.sequence_length);
-  const train::CompiledRun run = train::compile_run(config, architecture, known_machine(), runner);
+  const cost::MachineDescription machine = known_machine();
+  const train::CompiledRun run = train::compile_run(config, architecture, machine, runner);
+  train::MemoryPlanner planner(config, architecture, machine);
   const plan::ReportOptions report = train::report_options(config, run);
   if (options.json) {
     nlohmann::json json = plan::to_json(run.plan, report);
     json["parameters"] = models::parameter_count(architecture);
+    json["frontier"] = train::frontier_json(planner.frontier());
     if (!graphs.empty()) json["graphs"] = std::move(graphs);
     print(json.dump(2) + "\n");
   } else {
     print(plan::describe(run.plan, report));
+    print("\n" + train::frontier_text(planner.frontier()));
   }
   flush();
-  check_budget(config, run.plan);
+  planner.check(run);
   return kDone;
 }
 

@@ -38,6 +38,10 @@ void fill_derived(RunConfig& config) {
   if (train.name.empty()) train.name = "run";
   if (!train.global_batch_size) train.global_batch_size = train.micro_batch_size;
   if (!optimizer.min_learning_rate) optimizer.min_learning_rate = optimizer.learning_rate / 10;
+  if (!memory.recompute) {
+    const bool resident = memory.policy == MemoryPolicy::resident;
+    memory.recompute = resident ? Recompute::none : Recompute::automatic;
+  }
   if (train.steps || train.max_tokens) derive_schedule(optimizer, total_steps(config));
 }
 

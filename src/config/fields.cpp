@@ -165,9 +165,12 @@ void add_machine(Table& table) {
                "older checkpoints are removed; 0: all are kept");
   section(table, "memory", &RunConfig::memory)
       .bytes("device", &MemoryConfig::device, "budget of the plan (the machine's memory)")
+      .choice("policy", &MemoryConfig::policy, kMemoryPolicies,
+              "auto: what fits `device` at the least time; resident: nothing moves, and only what "
+              "`recompute` says is recomputed")
       .choice("recompute", &MemoryConfig::recompute, kRecomputes,
               "what backward computes again instead of keeping: nothing, all but the inputs of "
-              "layers, what is cheap, or the least that fits memory.device")
+              "layers, what is cheap, or the least that fits memory.device (auto; resident: none)")
       .choice("offload", &MemoryConfig::offload, kOffloads, "what moves to another tier",
               "offloading is");
   section(table, "parallel", &RunConfig::parallel)

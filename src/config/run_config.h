@@ -31,6 +31,7 @@ enum class OptimizerKind { adamw };
 enum class Schedule { constant, linear, cosine, wsd };  // wsd: warm up, stay, decay
 enum class Recipe { fp32, bf16 };
 enum class Recompute { none, full, selective, automatic };
+enum class MemoryPolicy { automatic, resident };
 enum class Offload { none };
 enum class Device { cpu };
 
@@ -160,7 +161,8 @@ struct CheckpointConfig {
 /// [memory].
 struct MemoryConfig {
   std::optional<Bytes> device;  // the plan's budget; absent: what the machine has
-  Recompute recompute = Recompute::none;
+  MemoryPolicy policy = MemoryPolicy::automatic;
+  std::optional<Recompute> recompute;  // filled by parse: automatic, or none where resident
   Offload offload = Offload::none;
   bool operator==(const MemoryConfig&) const = default;
 };

@@ -1,6 +1,7 @@
 #include "plan/recompute_to_fit.h"
 
 #include "base/log.h"
+#include "ir/text.h"
 #include "passes/recompute.h"
 #include "plan/report.h"
 
@@ -14,25 +15,28 @@ std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
 }
 
 ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
-                           const cost::MachineDescription& machine, passes::Runner& runner) {
+                           const cost::MachineDescription& machine, passes::Runner& runner,
+                           KnownFrontiers& known) {
   const auto fit = [&](ir::Graph graph) {
-    const auto frontier = recompute_frontier(graph, machine);
+    const auto [at, fresh] = known.try_emplace(ir::print(graph));
+    if (fresh) at->second = recompute_frontier(graph, machine);
+    const std::vector<passes::RecomputePoint>& frontier = at->second;
     const passes::RecomputePoint& point = passes::cheapest_within(frontier, budget);
-    log::info("{}: recomputation adds {:.3g} s, predicted, and takes transients from {} to {}",
-              graph.name(), point.added_seconds, bytes_text(frontier.front().peak_bytes),
-              bytes_text(point.peak_bytes));
+    log::debug("{}: recomputation adds {:.3g} s, predicted, and takes transients from {} to {}",
+               graph.name(), point.added_seconds, bytes_text(frontier.front().peak_bytes),
+               bytes_text(point.peak_bytes));
     return passes::recompute(std::move(graph), point.kept);
   };
   return runner.run(std::move(ordered), {{"recompute", fit}});
 }
 
 void recompute_to_fit(passes::StepGraphs& step, const Plan& planned, std::size_t budget,
-                      passes::Runner& runner) {
+                      passes::Runner& runner, KnownFrontiers& known) {
   if (planned.arena_bytes <= budget) return;
   const std::size_t fixed = planned.persistent_bytes + planned.data_bytes;
   const std::size_t left = budget > fixed ? budget - fixed : 0;
   const auto fit = [&](ir::Graph& graph) {
-    graph = recompute_to_fit(std::move(graph), left, planned.machine, runner);
+    graph = recompute_to_fit(std::move(graph), left, planned.machine, runner, known);
   };
   fit(step.accumulate_first);
   if (step.accumulate) fit(*step.accumulate);

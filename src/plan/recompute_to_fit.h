@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "cost/machine.h"
@@ -17,14 +19,18 @@ namespace bessemer::plan {
 std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
                                                        const cost::MachineDescription& machine);
 
+/// Frontiers found so far, by the text of their graph: to find one, hundreds of graphs are planned.
+using KnownFrontiers = std::map<std::string, std::vector<passes::RecomputePoint>>;
+
 /// The graph with the least recomputation with which its transients fit `budget` bytes; where none
 /// does, the one that needs least. `runner` runs it, as one more pass.
 ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
-                           const cost::MachineDescription& machine, passes::Runner& runner);
+                           const cost::MachineDescription& machine, passes::Runner& runner,
+                           KnownFrontiers& known);
 
 /// The same for the accumulate graphs of a step so that the whole arena fits `budget` bytes.
 /// `planned` is the plan of these graphs, in which they keep everything.
 void recompute_to_fit(passes::StepGraphs& step, const Plan& planned, std::size_t budget,
-                      passes::Runner& runner);
+                      passes::Runner& runner, KnownFrontiers& known);
 
 }  // namespace bessemer::plan

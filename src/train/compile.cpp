@@ -12,7 +12,6 @@
 #include "passes/hoist_weights.h"
 #include "passes/pipeline.h"
 #include "passes/recompute.h"
-#include "plan/recompute_to_fit.h"
 
 namespace bessemer::train {
 namespace {
@@ -31,17 +30,11 @@ passes::RecomputePolicy policy_of(config::Recompute recompute) {
   return passes::RecomputePolicy::none;
 }
 
-std::size_t device_budget(const config::MemoryConfig& memory) {
-  if (memory.device) return memory.device->count;
-  return static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::size_t>(::sysconf(_SC_PAGE_SIZE));
-}
-
 passes::StepOptions step_options(const config::RunConfig& config, std::int64_t micro_batches) {
   passes::StepOptions options;
   options.recipe = recipe_of(config.precision.recipe);
   options.accumulates = micro_batches > 1;
-  options.recompute = policy_of(config.memory.recompute);
+  options.recompute = policy_of(*config.memory.recompute);
   options.optimizer = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon,
                        config.optimizer.weight_decay, config.optimizer.gradient_clip};
   return options;
@@ -74,8 +67,21 @@ void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs
 
 }  // namespace
 
+std::size_t device_budget(const config::MemoryConfig& memory) {
+  if (memory.device) return memory.device->count;
+  return static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::size_t>(::sysconf(_SC_PAGE_SIZE));
+}
+
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
                         const cost::MachineDescription& machine, passes::Runner& runner) {
+  plan::KnownFrontiers known;
+  return compile_run(config, architecture, machine, runner, known);
+}
+
+CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
+                        const cost::MachineDescription& machine, passes::Runner& runner,
+                        plan::KnownFrontiers& known) {
   CompiledRun run;
   run.architecture = architecture;
   run.micro_batches = *config.train.global_batch_size / config.train.micro_batch_size;
@@ -105,7 +111,7 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
   }
   run.plan = plan::make_plan(graphs, machine);
   if (config.memory.recompute == config::Recompute::automatic) {
-    plan::recompute_to_fit(step, run.plan, device_budget(config.memory), runner);
+    plan::recompute_to_fit(step, run.plan, device_budget(config.memory), runner, known);
     run.plan = plan::make_plan(graphs, machine);
   }
   return run;

@@ -10,6 +10,7 @@
 #include "models/architecture.h"
 #include "passes/pass.h"
 #include "plan/plan.h"
+#include "plan/recompute_to_fit.h"
 #include "plan/report.h"
 
 namespace bessemer::train {
@@ -29,6 +30,14 @@ struct CompiledRun {
 
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
                         const cost::MachineDescription& machine, passes::Runner& runner);
+
+/// The same, for who compiles a run in many ways.
+CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
+                        const cost::MachineDescription& machine, passes::Runner& runner,
+                        plan::KnownFrontiers& known);
+
+/// Bytes that the device tier may take: memory.device, or what the machine has.
+std::size_t device_budget(const config::MemoryConfig& memory);
 
 /// How the plan of a run is shown, by `bessemer plan` and in runs/NAME/plan.txt: its model, batch
 /// and recipe in the heading (report_options.cpp).

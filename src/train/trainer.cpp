@@ -21,6 +21,7 @@
 #include "train/corpus.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
+#include "train/memory_planner.h"
 #include "train/metrics.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
@@ -292,16 +293,6 @@ void check_before_writing(const config::RunConfig& config) {
   check_sources(config);
 }
 
-void check_budget(const config::RunConfig& config, const plan::Plan& plan) {
-  if (!config.memory.device || plan.arena_bytes <= config.memory.device->count) return;
-  constexpr double kGiB = 1 << 30;
-  fail_input(
-      "the plan needs {:.2f} GiB and memory.device gives {:.2f} GiB; lower "
-      "train.micro_batch_size or data.sequence_length",
-      static_cast<double>(plan.arena_bytes) / kGiB,
-      static_cast<double>(config.memory.device->count) / kGiB);
-}
-
 }  // namespace
 
 Resume parse_resume(const std::string& text) {
@@ -329,8 +320,9 @@ RunEnd train(const config::RunConfig& config, const Resume& resume, passes::Runn
   const models::Architecture architecture =
       models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
   passes::Runner runner(std::move(passes));
-  const CompiledRun compiled = compile_run(config, architecture, measured_machine(), runner);
-  check_budget(config, compiled.plan);
+  const cost::MachineDescription machine = measured_machine();
+  const CompiledRun compiled = compile_run(config, architecture, machine, runner);
+  MemoryPlanner(config, architecture, machine).check(compiled);
   announce(config, compiled, corpus);
   const fs::path tokenizer = corpus.tokenizer_path;
   Trainer trainer(config, std::move(corpus), compiled);

@@ -84,6 +84,7 @@ every = 1
 keep_last = 0
 [memory]
 device = "1536MiB"
+policy = "resident"
 recompute = "none"
 offload = "none"
 [parallel]

@@ -186,8 +186,9 @@ TEST_P(ModelFrontier, FitsTheBudgetOrNeedsLeast) {
   }
   const std::size_t middle = (least + most) / 2;
   passes::Runner runner;
-  EXPECT_LE(measure(recompute_to_fit(graph, middle, toy_machine(), runner)).peak, middle);
-  EXPECT_EQ(measure(recompute_to_fit(graph, least - 1, toy_machine(), runner)).peak, least);
+  KnownFrontiers known;
+  EXPECT_LE(measure(recompute_to_fit(graph, middle, toy_machine(), runner, known)).peak, middle);
+  EXPECT_EQ(measure(recompute_to_fit(graph, least - 1, toy_machine(), runner, known)).peak, least);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ModelFrontier,
