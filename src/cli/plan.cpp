@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
@@ -9,9 +8,9 @@
 #include "cli/console.h"
 #include "cli/run_file.h"
 #include "cost/machine.h"
-#include "data/tokenizer_json.h"
 #include "plan/report.h"
 #include "train/compile.h"
+#include "train/corpus.h"
 #include "train/memory_planner.h"
 
 namespace bessemer::cli {
@@ -21,21 +20,6 @@ struct PlanOptions {
   RunFileOptions run;
   bool json = false;
 };
-
-// A plan needs no data: where the tokenizer is still to be trained, its vocabulary is the one asked
-// for.
-std::int64_t planned_vocabulary(const config::RunConfig& config) {
-  if (config.data.tokenizer) {
-    const bool there = std::filesystem::exists(*config.data.tokenizer);
-    if (!there && config.model.vocabulary) return 1;  // the model's own size decides
-    return data::load_tokenizer(*config.data.tokenizer).vocabulary_size();
-  }
-  if (config.model.from) {
-    const std::filesystem::path path = *config.model.from / "tokenizer.json";
-    if (std::filesystem::exists(path)) return data::load_tokenizer(path).vocabulary_size();
-  }
-  return config.data.vocabulary.value_or(1);
-}
 
 // Measured rates where they are in the cache; measuring is for `doctor --calibrate` and `train`.
 cost::MachineDescription known_machine() {
@@ -57,7 +41,7 @@ int plan_run(const PlanOptions& options, const Session& session) {
   };
   passes::Runner runner(passes);
   const models::Architecture architecture =
-      models::resolve(config.model, planned_vocabulary(config), config.data.sequence_length);
+      models::resolve(config.model, train::planned_vocabulary(config), config.data.sequence_length);
   const cost::MachineDescription machine = known_machine();
   const train::CompiledRun run = train::compile_run(config, architecture, machine, runner);
   train::MemoryPlanner planner(config, architecture, machine);

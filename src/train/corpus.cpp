@@ -108,6 +108,19 @@ void check_sources(const config::RunConfig& config) {
   data::load_tokenizer(*tokenizer);
 }
 
+std::int64_t planned_vocabulary(const config::RunConfig& config) {
+  if (config.data.tokenizer) {
+    const bool there = std::filesystem::exists(*config.data.tokenizer);
+    if (!there && config.model.vocabulary) return 1;  // the model's own size decides
+    return data::load_tokenizer(*config.data.tokenizer).vocabulary_size();
+  }
+  if (config.model.from) {
+    const std::filesystem::path path = *config.model.from / "tokenizer.json";
+    if (std::filesystem::exists(path)) return data::load_tokenizer(path).vocabulary_size();
+  }
+  return config.data.vocabulary.value_or(1);
+}
+
 Corpus prepare_corpus(const config::RunConfig& config) {
   Corpus corpus;
   data::BuildOptions options = build_options(config);

@@ -30,6 +30,10 @@ struct Corpus {
 /// nothing.
 void check_sources(const config::RunConfig& config);
 
+/// The vocabulary as far as it is known before the data is read: where the tokenizer is still to be
+/// trained, the one asked for.
+std::int64_t planned_vocabulary(const config::RunConfig& config);
+
 /// Builds (or reuses) tokenizer and token files and opens them. Where the run names no tokenizer,
 /// one is trained. Shows progress on standard error. InputError for anything wrong with the data.
 Corpus prepare_corpus(const config::RunConfig& config);

@@ -286,11 +286,26 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
             config.run_directory().string());
 }
 
-// What of a run can be known to be wrong before there is a tokenizer.
-void check_before_writing(const config::RunConfig& config) {
+/// Compiles the run and refuses what does not fit. `known` passes from one call to the next.
+CompiledRun compile_within_budget(const config::RunConfig& config,
+                                  const models::Architecture& architecture,
+                                  passes::RunnerOptions passes, plan::KnownFrontiers& known) {
+  const cost::MachineDescription machine = measured_machine();
+  passes::Runner runner(std::move(passes));
+  CompiledRun run = compile_run(config, architecture, machine, runner, known);
+  MemoryPlanner(config, architecture, machine).check(run);
+  return run;
+}
+
+// What of a run can be known to be wrong before any work: the tokenizer may still have to be
+// trained.
+void check_before_writing(const config::RunConfig& config, plan::KnownFrontiers& known) {
   constexpr std::int64_t kVocabularyNotKnown = 1;
   models::resolve(config.model, kVocabularyNotKnown, config.data.sequence_length);
   check_sources(config);
+  const models::Architecture planned =
+      models::resolve(config.model, planned_vocabulary(config), config.data.sequence_length);
+  compile_within_budget(config, planned, {}, known);
 }
 
 }  // namespace
@@ -305,7 +320,8 @@ Resume parse_resume(const std::string& text) {
 
 RunEnd train(const config::RunConfig& config, const Resume& resume, passes::RunnerOptions passes) {
   if (config.run.threads) set_thread_count(static_cast<int>(*config.run.threads));
-  check_before_writing(config);
+  plan::KnownFrontiers known;
+  check_before_writing(config, known);
   // An existing run is locked before it is read. A new one comes into being only once its start is
   // known to be good.
   const fs::path directory = config.run_directory();
@@ -319,10 +335,8 @@ RunEnd train(const config::RunConfig& config, const Resume& resume, passes::Runn
   Corpus corpus = prepare_corpus(config);
   const models::Architecture architecture =
       models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
-  passes::Runner runner(std::move(passes));
-  const cost::MachineDescription machine = measured_machine();
-  const CompiledRun compiled = compile_run(config, architecture, machine, runner);
-  MemoryPlanner(config, architecture, machine).check(compiled);
+  const CompiledRun compiled =
+      compile_within_budget(config, architecture, std::move(passes), known);
   announce(config, compiled, corpus);
   const fs::path tokenizer = corpus.tokenizer_path;
   Trainer trainer(config, std::move(corpus), compiled);
