@@ -7,7 +7,7 @@
 // How the choices are found:
 //
 // 1. Forward is cut at its waists (passes/stash.h) into stretches of one block, of two, of four and
-//    so on; the waists at their ends stay.
+//    so on up to the root of their number (Chen et al., 2016); the waists at their ends stay.
 // 2. Each stretch gets its frontier of bytes against predicted seconds, by minimum cuts
 //    (passes/recompute_cut.h).
 // 3. Across stretches, the steps along their frontiers are taken in order of seconds per byte: the
