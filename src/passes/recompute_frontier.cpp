@@ -60,30 +60,35 @@ class Search {
   struct Move {
     std::size_t stretch;
     std::size_t to;
+    double saved_bytes;
     double seconds_per_byte;
   };
 
   void consider_chain(const std::vector<Stretch>& stretches) {
     std::vector<std::vector<CutOption>> frontiers;
     std::vector<Move> moves;
+    double all_saved = 0, saved_since = 0;
     for (std::size_t s = 0; s < stretches.size(); ++s) {
       frontiers.push_back(cut_frontier(graph_, stash_, stretches[s], seconds_));
       for (std::size_t to = 1; to < frontiers[s].size(); ++to) {
         const CutOption &from = frontiers[s][to - 1], &next = frontiers[s][to];
-        moves.push_back({s, to, (next.seconds - from.seconds) / (from.bytes - next.bytes)});
+        const double saved = from.bytes - next.bytes;
+        moves.push_back({s, to, saved, (next.seconds - from.seconds) / saved});
+        all_saved += saved;
       }
     }
     std::stable_sort(moves.begin(), moves.end(), [](const Move& a, const Move& b) {
       return a.seconds_per_byte < b.seconds_per_byte;
     });
-    const std::size_t stride = (moves.size() + options_.steps - 1) / options_.steps;
+    const double step = all_saved / static_cast<double>(options_.steps);
     const std::size_t shorter = points_.size();
     Kept kept = stash_.everything();
     for (std::size_t m = 0; m < moves.size(); ++m) {
       apply(frontiers[moves[m].stretch][moves[m].to], stretches[moves[m].stretch], kept);
-      if ((m + 1) % stride == 0 || m + 1 == moves.size()) {
-        consider_if_it_may_be_better(kept, shorter);
-      }
+      saved_since += moves[m].saved_bytes;
+      if (saved_since < step && m + 1 < moves.size()) continue;
+      saved_since = 0;
+      consider_if_it_may_be_better(kept, shorter);
     }
   }
 

@@ -42,7 +42,7 @@ struct RecomputePoint {
 
 struct FrontierOptions {
   std::size_t exhaustive = 12;  // values
-  std::size_t steps = 64;       // choices planned for each length of stretches; the rest is skipped
+  std::size_t steps = 128;      // planned for each length of stretches, evenly by bytes saved
 };
 
 /// Planned bytes of a graph that is ready to be planned.
