@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -23,6 +24,7 @@
 #include "checkpoint/safetensors.h"
 #include "models/architecture.h"
 #include "passes/pipeline.h"
+#include "plan/recompute_to_fit.h"
 #include "plan/report.h"
 #include "profile.h"
 #include "train/compile.h"
@@ -36,7 +38,9 @@ struct Options {
   std::string model;
   std::string batches;
   std::string recipe = "bf16";
-  int threads = 0;  // 0: all cores
+  passes::RecomputePolicy recompute = passes::RecomputePolicy::none;
+  std::size_t device = 0;  // bytes of the arena, reached by recomputation; 0: as it comes
+  int threads = 0;         // 0: all cores
   double learning_rate = 1e-3;
   int profile = 0;  // repetitions; 0: none
   bool plan = false;
@@ -89,16 +93,20 @@ class Batches {
 };
 
 plan::Plan make_plan(const models::Architecture& architecture, models::BatchShape shape,
-                     const std::string& recipe) {
+                     const Options& asked) {
   passes::StepOptions options;
-  options.recipe = recipe == "bf16" ? passes::Recipe::bf16 : passes::Recipe::fp32;
+  options.recipe = asked.recipe == "bf16" ? passes::Recipe::bf16 : passes::Recipe::fp32;
   options.optimizer = {0.9, 0.95, 1e-8, 0.1, 1.0};
+  options.recompute = asked.recompute;
   passes::Runner runner;
-  const passes::StepGraphs step =
+  passes::StepGraphs step =
       passes::compile_step(models::loss_graph(architecture, shape), std::nullopt, options, runner);
   std::vector<const ir::Graph*> graphs{&step.accumulate_first, &step.update};
   if (!step.refresh.nodes().empty()) graphs.insert(graphs.begin(), &step.refresh);
-  return plan::make_plan(graphs, train::measured_machine());
+  plan::Plan plan = plan::make_plan(graphs, train::measured_machine());
+  if (asked.device == 0) return plan;
+  plan::recompute_to_fit(step, plan, asked.device, runner);
+  return plan::make_plan(graphs, plan.machine);
 }
 
 // VmHWM: the highest resident set since this program started, libraries included. (getrusage counts
@@ -118,7 +126,7 @@ void run(const Options& options) {
   Batches batches(options.batches);
   const models::Architecture architecture =
       models::read_hugging_face_config(options.model + "/config.json");
-  const plan::Plan plan = make_plan(architecture, batches.shape(), options.recipe);
+  const plan::Plan plan = make_plan(architecture, batches.shape(), options);
   if (options.plan) std::cerr << plan::describe(plan, {});
   const runtime::Executor executor(plan);
   train::read_parameters(architecture, *checkpoint::open_hugging_face(options.model),
@@ -159,6 +167,12 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model, "Hugging Face directory")->required();
   app.add_option("--batches", options.batches, "safetensors with inputs and targets")->required();
   app.add_option("--recipe", options.recipe)->check(CLI::IsMember({"fp32", "bf16"}));
+  const std::map<std::string, bessemer::passes::RecomputePolicy> policies{
+      {"none", bessemer::passes::RecomputePolicy::none},
+      {"full", bessemer::passes::RecomputePolicy::full},
+      {"selective", bessemer::passes::RecomputePolicy::selective}};
+  app.add_option("--recompute", options.recompute)->transform(CLI::CheckedTransformer(policies));
+  app.add_option("--device", options.device, "bytes to fit in, by recomputing what is needed");
   app.add_option("--threads", options.threads, "0: all cores");
   app.add_option("--learning-rate", options.learning_rate);
   app.add_option("--profile", options.profile, "at the end, time every instruction so many times");

@@ -20,7 +20,7 @@ std::size_t TensorType::bytes() const {
 
 std::int64_t TensorType::dim(std::int64_t d) const {
   const std::int64_t index = d < 0 ? d + rank() : d;
-  require(index >= 0 && index < rank(), "dimension {} of {}", d, to_string(*this));
+  if (index < 0 || index >= rank()) fail("dimension {} of {}", d, to_string(*this));
   return shape[static_cast<std::size_t>(index)];
 }
 

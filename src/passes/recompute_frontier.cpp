@@ -35,12 +35,10 @@ class Search {
       consider(kept_by(policy, graph_));
     }
     const std::vector<ValueId> waists = stash_.waists();
-    for (std::size_t length = 1; length == 1 || length <= waists.size() / 2; length *= 2) {
+    for (std::size_t length = 1; length == 1 || length * length <= waists.size(); length *= 2) {
       consider_chain(stretches(waists, length));
     }
-    std::vector<RecomputePoint> found = non_dominated();
-    for (RecomputePoint& point : found) undo_what_is_in_vain(point, stretches(waists, 1));
-    points_.insert(points_.end(), found.begin(), found.end());
+    undo_what_is_in_vain(stretches(waists, 1));
     return non_dominated();
   }
 
@@ -62,27 +60,35 @@ class Search {
   struct Move {
     std::size_t stretch;
     std::size_t to;
+    double saved_bytes;
     double seconds_per_byte;
   };
 
   void consider_chain(const std::vector<Stretch>& stretches) {
     std::vector<std::vector<CutOption>> frontiers;
     std::vector<Move> moves;
+    double all_saved = 0, saved_since = 0;
     for (std::size_t s = 0; s < stretches.size(); ++s) {
       frontiers.push_back(cut_frontier(graph_, stash_, stretches[s], seconds_));
       for (std::size_t to = 1; to < frontiers[s].size(); ++to) {
         const CutOption &from = frontiers[s][to - 1], &next = frontiers[s][to];
-        moves.push_back({s, to, (next.seconds - from.seconds) / (from.bytes - next.bytes)});
+        const double saved = from.bytes - next.bytes;
+        moves.push_back({s, to, saved, (next.seconds - from.seconds) / saved});
+        all_saved += saved;
       }
     }
     std::stable_sort(moves.begin(), moves.end(), [](const Move& a, const Move& b) {
       return a.seconds_per_byte < b.seconds_per_byte;
     });
-    const std::size_t stride = (moves.size() + options_.steps - 1) / options_.steps;
+    const double step = all_saved / static_cast<double>(options_.steps);
+    const std::size_t shorter = points_.size();
     Kept kept = stash_.everything();
     for (std::size_t m = 0; m < moves.size(); ++m) {
       apply(frontiers[moves[m].stretch][moves[m].to], stretches[moves[m].stretch], kept);
-      if ((m + 1) % stride == 0 || m + 1 == moves.size()) consider(kept);
+      saved_since += moves[m].saved_bytes;
+      if (saved_since < step && m + 1 < moves.size()) continue;
+      saved_since = 0;
+      consider_if_it_may_be_better(kept, shorter);
     }
   }
 
@@ -107,35 +113,57 @@ class Search {
       for (std::size_t i = 0; i < candidates.size(); ++i) {
         kept[index(candidates[i])] = (subset >> i & 1) == 0;
       }
-      consider(std::move(kept));
+      consider(kept);
     }
   }
 
-  void consider(Kept kept) {
-    const Stash::Demand demand = stash_.demand(kept);
-    if (!known_.insert({demand.stashed, demand.recomputed}).second) return;
-    points_.push_back(evaluate(std::move(kept), demand));
+  // Not planned: what was planned before, and what a choice along shorter stretches, which keep
+  // less alive for a while, beats in both stash and time.
+  void consider_if_it_may_be_better(const Kept& kept, std::size_t shorter) {
+    const RecomputePoint point = priced(kept);
+    const bool beaten =
+        std::any_of(points_.begin(), points_.begin() + static_cast<std::ptrdiff_t>(shorter),
+                    [&](const RecomputePoint& other) {
+                      return other.stash_bytes <= point.stash_bytes &&
+                             other.added_seconds <= point.added_seconds;
+                    });
+    if (!beaten) consider(kept);
   }
 
-  RecomputePoint evaluate(Kept kept, const Stash::Demand& demand) const {
-    RecomputePoint point;
-    point.stash_bytes = stash_.bytes(demand);
-    point.peak_bytes = peak_of_(recompute(graph_, kept));
+  void consider(const Kept& kept) {
+    const Stash::Demand demand = stash_.demand(kept);
+    if (known_.insert({demand.stashed, demand.recomputed}).second) points_.push_back(planned(kept));
+  }
+
+  RecomputePoint priced(const Kept& kept) const {
+    const Stash::Demand demand = stash_.demand(kept);
+    RecomputePoint point{kept, stash_.bytes(demand)};
     for (const int node : demand.recomputed) point.added_seconds += seconds_[index(node)];
-    point.kept = std::move(kept);
+    return point;
+  }
+
+  RecomputePoint planned(const Kept& kept) const {
+    RecomputePoint point = priced(kept);
+    point.peak_bytes = peak_of_(recompute(graph_, kept));
     return point;
   }
 
   // Stretches near the end of forward are the first of backward: what is kept there is there no
-  // longer than what recomputation would make.
-  void undo_what_is_in_vain(RecomputePoint& point, const std::vector<Stretch>& stretches) const {
-    for (std::size_t s = stretches.size(); s-- > 0;) {
-      Kept kept = point.kept;
-      for_each_candidate(stretches[s], [&](ValueId v) { kept[index(v)] = true; });
-      const Stash::Demand demand = stash_.demand(kept);
-      RecomputePoint more = evaluate(std::move(kept), demand);
-      if (more.peak_bytes > point.peak_bytes) return;
-      point = std::move(more);
+  // longer than what recomputation would make. Where the peak stands above the stash by no more
+  // than it does with everything kept, it is at the turn, and keeping more must raise it.
+  void undo_what_is_in_vain(const std::vector<Stretch>& stretches) {
+    std::vector<RecomputePoint> found = non_dominated();
+    const auto above_stash = [](const RecomputePoint& p) { return p.peak_bytes - p.stash_bytes; };
+    const std::size_t at_the_turn = above_stash(found.front());
+    for (RecomputePoint& point : found) {
+      for (std::size_t s = stretches.size(); s-- > 0 && above_stash(point) > at_the_turn;) {
+        Kept kept = point.kept;
+        for_each_candidate(stretches[s], [&](ValueId v) { kept[index(v)] = true; });
+        const RecomputePoint more = planned(kept);
+        if (more.peak_bytes > point.peak_bytes) break;
+        point = more;
+      }
+      points_.push_back(std::move(point));
     }
   }
 

@@ -90,6 +90,25 @@ TEST(Recompute, LeavesGraphsWithoutBackwardAsTheyAre) {
   EXPECT_EQ(ir::print(recompute(graph, Policy::full)), ir::print(graph));
 }
 
+// Found from the graph alone: what enters and leaves the attention and the MLP of each layer.
+TEST(Stash, WaistsAreTheResidualStream) {
+  const auto labels = [](const models::Architecture& model) {
+    Runner runner;
+    const ir::Graph graph =
+        compile_step(models::loss_graph(model, {2, 6}), std::nullopt, {}, runner).accumulate_first;
+    const Stash stash(graph);
+    std::string all;
+    for (const ir::ValueId v : stash.waists()) {
+      all += graph.nodes()[static_cast<std::size_t>(stash.made_by(v))].label + " ";
+    }
+    return all;
+  };
+  const std::string layers =
+      "layers.0.attention layers.0.mlp layers.1.attention layers.1.mlp norm ";
+  EXPECT_EQ(labels(bessemer::testing::tiny_llama()), "embedding " + layers);
+  EXPECT_EQ(labels(bessemer::testing::tiny_gpt2()), "embedding embedding " + layers);
+}
+
 struct Model {
   const char* name;
   models::Architecture (*make)();
