@@ -181,6 +181,9 @@ TEST(Plan, OfTrainingStepsHasAWholeLedger) {
                                   cost::describe_here());
       expect_whole_ledger(plan, "training step");
       expect_disjoint(plan, "training step");
+      for (const Program& program : plan.programs) {
+        EXPECT_LE(program.transient_bytes, program.live_peak_bytes * 102 / 100) << program.name;
+      }
       std::size_t parameters = 0, gradients = 0, optimizer = 0;
       for (const LedgerEntry& entry : ledger(plan)) {
         if (entry.category == "parameters") parameters += entry.bytes;
