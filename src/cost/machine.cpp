@@ -34,6 +34,17 @@ double predicted_seconds(const ops::Work& work, DType compute, const MachineDesc
   return std::max(arithmetic, memory) + machine.instruction_overhead;
 }
 
+double transfer_seconds(double bytes, ir::Tier tier, Direction direction,
+                        const MachineDescription& machine) {
+  double bandwidth = machine.copy_bandwidth / 2;
+  if (tier == ir::Tier::host) bandwidth = machine.host_bandwidth;
+  if (tier == ir::Tier::file) {
+    bandwidth = direction == Direction::to_device ? machine.file_read_bandwidth
+                                                  : machine.file_write_bandwidth;
+  }
+  return bytes / bandwidth + machine.instruction_overhead;
+}
+
 MachineDescription describe_here() {
   MachineDescription machine;
   machine.cpu = kernels::Machine::detect();
@@ -56,6 +67,8 @@ std::optional<MachineDescription> load(const std::filesystem::path& path,
   machine.matmul_flops_fp32 = number("matmul_flops_fp32");
   machine.matmul_flops_bf16 = number("matmul_flops_bf16");
   machine.copy_bandwidth = number("copy_bandwidth");
+  if (!json.contains("host_bandwidth")) return std::nullopt;  // of an older version
+  machine.host_bandwidth = number("host_bandwidth");
   if (!json.contains("name") || json["name"] != here.name) return std::nullopt;
   machine.measured = true;
   return machine;
@@ -65,7 +78,8 @@ void save(const MachineDescription& machine, const std::filesystem::path& path) 
   const nlohmann::json json{{"name", machine.name},
                             {"matmul_flops_fp32", machine.matmul_flops_fp32},
                             {"matmul_flops_bf16", machine.matmul_flops_bf16},
-                            {"copy_bandwidth", machine.copy_bandwidth}};
+                            {"copy_bandwidth", machine.copy_bandwidth},
+                            {"host_bandwidth", machine.host_bandwidth}};
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
   write_file_atomically(path, json.dump(2) + "\n");
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/dtype.h"
+#include "ir/tier.h"
 #include "kernels/kernel.h"
 #include "ops/op.h"
 
@@ -20,6 +21,10 @@ struct MachineDescription {
   double matmul_flops_bf16 = 100e9;
   double copy_bandwidth = 10e9;        // bytes read plus bytes written, per second
   double instruction_overhead = 3e-6;  // seconds
+  // Links between tiers, bytes moved per second by one thread beside the arithmetic.
+  double host_bandwidth = 4e9;  // either way
+  double file_read_bandwidth = 1e9;
+  double file_write_bandwidth = 0.7e9;
   bool measured = false;
 
   double matmul_flops(DType dtype) const {
@@ -30,6 +35,12 @@ struct MachineDescription {
 /// Seconds one run of this work is expected to take: the larger of the time its arithmetic and its
 /// memory traffic need (Williams et al., "Roofline", 2009), plus the launch.
 double predicted_seconds(const ops::Work& work, DType compute, const MachineDescription& machine);
+
+enum class Direction { to_device, from_device };
+
+/// Seconds of moving so many bytes between the device and a lower tier.
+double transfer_seconds(double bytes, ir::Tier tier, Direction direction,
+                        const MachineDescription& machine);
 
 /// Reads a description written by `save`; nothing where the file is missing or was made for another
 /// processor or thread count; InputError where it is broken.

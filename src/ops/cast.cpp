@@ -32,7 +32,8 @@ OpDefinition cast_op() {
       .gradient = gradient,
       .work = work,
       .sharding = split_elementwise,
-      .candidates = {{"cpu.cast", kernels::cpu::cast}, {"reference", kernels::reference::cast}}};
+      .candidates = {{"cpu.cast", kernels::cpu::cast}, {"reference", kernels::reference::cast}},
+      .runs_on_host = true};
 }
 
 }  // namespace bessemer::ops

@@ -12,6 +12,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/prepare.h"
 #include "kernels/cpu/strided_copy.h"
+#include "kernels/norm_block.h"
 
 #ifndef BESSEMER_KERNELS_CPU_OPTIMIZER_ARGUMENTS
 #define BESSEMER_KERNELS_CPU_OPTIMIZER_ARGUMENTS
@@ -38,9 +39,6 @@ struct AdamWBuffers {
   float* new_m;
   float* new_v;
 };
-
-/// Elements of one partial sum of the global norm.
-inline constexpr std::int64_t kNormBlock = 32768;
 
 }  // namespace bessemer::kernels::cpu
 #endif
@@ -184,6 +182,22 @@ Prepared adamw_update(const KernelRequest& request) {
                                 buffers.result<float>(2)};
     parallel_for(elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(update)(values, pointers, begin, end);
+    });
+  });
+}
+
+Prepared sum_of_squares(const KernelRequest& request) {
+  const TensorType& x = request.operand(0);
+  if (!is_fp32_or_bf16(x.dtype)) {
+    return Declined{fmt::format("x is {}; this kernel does fp32 and bf16", name_of(x.dtype))};
+  }
+  return make_kernel([elements = x.elements(), dtype = x.dtype](const KernelBuffers& buffers) {
+    parallel_for(norm_blocks(elements), 1, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t b = first; b < last; ++b) {
+        const std::int64_t begin = b * kNormBlock;
+        buffers.result<double>(0)[b] = HWY_DYNAMIC_DISPATCH(sum_of_squares)(
+            buffers.operand<void>(0), dtype, begin, std::min(kNormBlock, elements - begin));
+      }
     });
   });
 }

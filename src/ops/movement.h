@@ -1,0 +1,28 @@
+// What passes and plan need to know of the two ops that move values between tiers.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/attributes.h"
+#include "base/tensor_type.h"
+
+namespace bessemer::ops {
+
+/// Elements [begin, end) of a tensor in row-major order, whatever its shape.
+struct ElementRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+
+  bool meets(const ElementRange& other) const { return begin < other.end && other.begin < end; }
+};
+
+/// What a `fetch` of `x` reads.
+ElementRange fetched_range(const Attributes& attributes, const TensorType& x);
+
+/// What a `store` of `x` replaces in its `into`.
+ElementRange stored_range(const Attributes& attributes, const TensorType& x);
+
+inline bool moves_between_tiers(std::string_view op) { return op == "fetch" || op == "store"; }
+
+}  // namespace bessemer::ops
