@@ -12,6 +12,7 @@
 #include "data/tokenizer_json.h"
 #include "plan/report.h"
 #include "train/compile.h"
+#include "train/offload.h"
 
 namespace bessemer::cli {
 namespace {
@@ -65,7 +66,9 @@ int plan_run(const PlanOptions& options, const Session& session) {
   passes::Runner runner(passes);
   const models::Architecture architecture =
       models::resolve(config.model, planned_vocabulary(config), config.data.sequence_length);
-  const train::CompiledRun run = train::compile_run(config, architecture, known_machine(), runner);
+  const cost::MachineDescription machine =
+      train::with_file_rates(known_machine(), config.memory, train::FileRates::cached);
+  const train::CompiledRun run = train::compile_run(config, architecture, machine, runner);
   const plan::ReportOptions report = train::report_options(config, run);
   if (options.json) {
     nlohmann::json json = plan::to_json(run.plan, report);
@@ -77,6 +80,7 @@ int plan_run(const PlanOptions& options, const Session& session) {
   }
   flush();
   check_budget(config, run.plan);
+  train::check_lower_budgets(config.memory, run.plan);
   return kDone;
 }
 

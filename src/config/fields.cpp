@@ -165,10 +165,13 @@ void add_machine(Table& table) {
                "older checkpoints are removed; 0: all are kept");
   section(table, "memory", &RunConfig::memory)
       .bytes("device", &MemoryConfig::device, "budget of the plan (the machine's memory)")
+      .bytes("host", &MemoryConfig::host, "budget of the host tier (the machine's memory)")
+      .file_budget("file", &MemoryConfig::file, "directory and budget of the file tier (none)")
       .choice("recompute", &MemoryConfig::recompute, kRecomputes,
               "what backward computes again instead of keeping", "recomputation is")
-      .choice("offload", &MemoryConfig::offload, kOffloads, "what moves to another tier",
-              "offloading is");
+      .offload(
+          "offload", &MemoryConfig::offload,
+          "what is kept off the device: on the host, or in the file where only `file` is given");
   section(table, "parallel", &RunConfig::parallel)
       .degree("tp", &ParallelConfig::tp, "tensor parallel ranks")
       .degree("pp", &ParallelConfig::pp, "pipeline stages")

@@ -14,6 +14,12 @@
 
 namespace bessemer::cost {
 
+/// Bytes per second of a directory's disk.
+struct FileRates {
+  double read = 0;
+  double write = 0;
+};
+
 struct MachineDescription {
   std::string name = "uncalibrated";
   kernels::Machine cpu;
@@ -25,6 +31,7 @@ struct MachineDescription {
   double host_bandwidth = 4e9;  // either way
   double file_read_bandwidth = 1e9;
   double file_write_bandwidth = 0.7e9;
+  std::map<std::string, FileRates> directories;  // those that were measured
   bool measured = false;
 
   double matmul_flops(DType dtype) const {

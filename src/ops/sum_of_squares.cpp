@@ -48,7 +48,8 @@ OpDefinition norm_of_sums_op() {
           .gradient = nullptr,
           .work = work,
           .sharding = nullptr,
-          .candidates = {{"reference", kernels::reference::norm_of_sums}}};
+          .candidates = {{"cpu.norm_of_sums", kernels::cpu::norm_of_sums},
+                         {"reference", kernels::reference::norm_of_sums}}};
 }
 
 }  // namespace bessemer::ops

@@ -38,7 +38,7 @@ class IoUringQueue final : public RequestQueue {
     }
     ::io_uring_sqe_set_data64(entry, slot);
     const int submitted = ::io_uring_submit(&ring_);
-    require(submitted == 1, "io_uring_submit: {}", std::strerror(-submitted));
+    if (submitted != 1) fail("io_uring_submit: {}", std::strerror(-submitted));
   }
 
   FileCompletion wait() override {
@@ -47,7 +47,7 @@ class IoUringQueue final : public RequestQueue {
     do {
       result = ::io_uring_wait_cqe(&ring_, &entry);
     } while (result == -EINTR);
-    require(result == 0, "io_uring_wait_cqe: {}", std::strerror(-result));
+    if (result != 0) fail("io_uring_wait_cqe: {}", std::strerror(-result));
     const FileCompletion done{static_cast<std::size_t>(::io_uring_cqe_get_data64(entry)),
                               entry->res};
     ::io_uring_cqe_seen(&ring_, entry);

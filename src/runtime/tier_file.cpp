@@ -75,8 +75,10 @@ void TierFile::write(std::size_t user, std::size_t offset, std::span<const std::
 }
 
 void TierFile::transfer(User& user, FileRequest whole) const {
-  require(whole.offset + whole.bytes <= size_, "{}: bytes [{}, {}) of {}", path_.string(),
-          whole.offset, whole.offset + whole.bytes, size_);
+  if (whole.offset + whole.bytes > size_) {
+    fail("{}: bytes [{}, {}) of {}", path_.string(), whole.offset, whole.offset + whole.bytes,
+         size_);
+  }
   if (!direct_) return straight(user, whole);
   if (aligned(whole) && whole.bytes >= kBlock) {
     FileRequest blocks = whole;

@@ -9,6 +9,7 @@
 #include "models/model.h"
 #include "passes/hoist_weights.h"
 #include "passes/pipeline.h"
+#include "train/offload.h"
 
 namespace bessemer::train {
 namespace {
@@ -82,7 +83,10 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
     graphs.push_back(&generation.prefill);
     graphs.push_back(&generation.decode);
   }
-  run.plan = plan::make_plan(graphs, machine);
+  const std::vector<ir::Graph> placed = in_their_tiers(graphs, config.memory, machine, runner);
+  std::vector<const ir::Graph*> all;
+  for (const ir::Graph& graph : placed) all.push_back(&graph);
+  run.plan = plan::make_plan(all, machine);
   return run;
 }
 
@@ -117,13 +121,18 @@ cost::MachineDescription calibrate() {
   machine.matmul_flops_fp32 = kernels::cpu::measure_matmul_peak(DType::fp32);
   machine.matmul_flops_bf16 = kernels::cpu::measure_matmul_peak(DType::bf16);
   machine.copy_bandwidth = kernels::cpu::measure_copy_bandwidth();
+  machine.host_bandwidth = kernels::cpu::measure_link_bandwidth();
   machine.measured = true;
+  keep_calibration(machine);
+  return machine;
+}
+
+void keep_calibration(const cost::MachineDescription& machine) {
   try {
     cost::save(machine, calibration_path());
   } catch (const std::exception& error) {  // a read-only home costs a measurement at the next start
     log::warn("the calibration is not kept: {}", error.what());
   }
-  return machine;
 }
 
 cost::MachineDescription measured_machine() {

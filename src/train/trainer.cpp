@@ -3,7 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
+#include <span>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -22,6 +22,7 @@
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/metrics.h"
+#include "train/offload.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/signals.h"
@@ -74,23 +75,14 @@ std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfi
   return checkpoint;
 }
 
-// What a checkpoint holds: parameters and optimiser state.
-std::vector<checkpoint::NamedTensor> tensors_to_save(const runtime::Executor& executor) {
+std::vector<checkpoint::NamedTensor> device_tensors(
+    const runtime::Executor& executor, const std::vector<checkpoint::TensorSpec>& specs) {
   std::vector<checkpoint::NamedTensor> tensors;
-  for (const plan::CatalogEntry& entry : executor.plan().catalog) {
-    if (entry.role != ir::Role::parameter && entry.role != ir::Role::optimizer) continue;
-    const runtime::TensorBytes bytes = executor.tensor(entry.name);
-    tensors.push_back({entry.name, {entry.type, {bytes.data, bytes.bytes()}}});
+  for (const checkpoint::TensorSpec& spec : specs) {
+    const runtime::TensorBytes bytes = executor.tensor(spec.name);
+    tensors.push_back({spec.name, {spec.type, {bytes.data, bytes.bytes()}}});
   }
   return tensors;
-}
-
-std::vector<checkpoint::TensorSpec> specs_of(const std::vector<checkpoint::NamedTensor>& tensors) {
-  std::vector<checkpoint::TensorSpec> specs;
-  for (const checkpoint::NamedTensor& tensor : tensors) {
-    specs.push_back({tensor.name, tensor.view.type});
-  }
-  return specs;
 }
 
 data::LoaderOptions loader_options(const config::RunConfig& config, std::int64_t micro_batches,
@@ -108,10 +100,10 @@ class Trainer {
       : config_(config),
         corpus_(std::move(corpus)),
         compiled_(compiled),
-        executor_(compiled.plan),
+        executor_(compiled.plan, executor_options(config.memory)),
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
-        saved_(tensors_to_save(executor_)),
+        saved_(specs_to_save(compiled.plan)),
         flops_per_token_(
             models::training_flops_per_token(compiled.architecture, config.data.sequence_length)) {}
 
@@ -120,10 +112,9 @@ class Trainer {
     if (from) {
       const checkpoint::Checkpoint& checkpoint = *from;
       state_ = read_state(checkpoint.state(), checkpoint.step(), checkpoint.place());
-      checkpoint::expect_tensors(checkpoint, specs_of(saved_));
-      for (const checkpoint::NamedTensor& tensor : saved_) {
-        const checkpoint::TensorView view = checkpoint::get(checkpoint, tensor.name);
-        std::memcpy(executor_.tensor(tensor.name).data, view.bytes.data(), view.bytes.size());
+      checkpoint::expect_tensors(checkpoint, saved_);
+      for (const checkpoint::TensorSpec& tensor : saved_) {
+        executor_.write(tensor.name, checkpoint::get(checkpoint, tensor.name).bytes);
       }
       log::info("going on from {} at step {}", checkpoint.place(), state_.step);
     } else if (config_.model.from) {
@@ -142,7 +133,7 @@ class Trainer {
     MetricsFile metrics(directory / "metrics.jsonl", state_.step);
     ProgressLine progress(steps_, config_.log.every);
     checkpoint::BackgroundWriter writer(directory, static_cast<int>(config_.checkpoint.keep_last));
-    writer.reserve(specs_of(saved_));
+    if (saves_from_copy(compiled_.plan)) writer.reserve(saved_);
     data::Loader loader(corpus_.training,
                         loader_options(config_, compiled_.micro_batches, state_.next_sequence));
     const StopRequest stop;
@@ -163,7 +154,7 @@ class Trainer {
       }
       const bool stopping = stop.asked();
       if (config_.checkpoint.every > 0 && (due(config_.checkpoint.every) || last || stopping)) {
-        writer.save(state_.step, saved_, to_json(state_));
+        save(writer);
       }
       if (stopping && !last) {
         writer.wait();
@@ -177,6 +168,24 @@ class Trainer {
   }
 
  private:
+  // From a copy in memory while training goes on, where the state lies on the device. State that
+  // was moved away to save memory is not copied there: training waits until it is written.
+  void save(checkpoint::BackgroundWriter& writer) const {
+    if (saves_from_copy(compiled_.plan)) {
+      return writer.save(state_.step, device_tensors(executor_, saved_), to_json(state_));
+    }
+    Arena read;
+    const auto bytes_of = [&](std::size_t i) -> std::span<const std::byte> {
+      const plan::CatalogEntry& entry = *compiled_.plan.find_tensor(saved_[i].name);
+      const std::size_t bytes = entry.type.bytes();
+      if (entry.tier != ir::Tier::file) return {executor_.tensor(entry.name).data, bytes};
+      if (read.size() < bytes) read = Arena(bytes);
+      executor_.read(entry.name, {read.data(), bytes});
+      return {read.data(), bytes};
+    };
+    writer.write_now(state_.step, saved_, bytes_of, to_json(state_));
+  }
+
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
 
   StepMetrics step(data::Loader& loader) {
@@ -204,7 +213,7 @@ class Trainer {
           config_.precision.recipe == config::Recipe::bf16 ? DType::bf16 : DType::fp32;
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
-    m.peak_bytes_predicted = compiled_.plan.arena_bytes;
+    m.peak_bytes_predicted = compiled_.plan.arena_bytes + compiled_.plan.host.arena_bytes;
     m.peak_bytes_measured = resident_.look();
     return m;
   }
@@ -257,7 +266,7 @@ class Trainer {
   runtime::Executor executor_;
   StepRunner runner_;
   std::int64_t steps_;
-  std::vector<checkpoint::NamedTensor> saved_;
+  std::vector<checkpoint::TensorSpec> saved_;
   double flops_per_token_;
   RunState state_;
   ResidentPeak resident_;
@@ -329,8 +338,11 @@ RunEnd train(const config::RunConfig& config, const Resume& resume, passes::Runn
   const models::Architecture architecture =
       models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
   passes::Runner runner(std::move(passes));
-  const CompiledRun compiled = compile_run(config, architecture, measured_machine(), runner);
+  const cost::MachineDescription machine =
+      with_file_rates(measured_machine(), config.memory, FileRates::measured);
+  const CompiledRun compiled = compile_run(config, architecture, machine, runner);
   check_budget(config, compiled.plan);
+  check_lower_budgets(config.memory, compiled.plan);
   announce(config, compiled, corpus);
   const fs::path tokenizer = corpus.tokenizer_path;
   Trainer trainer(config, std::move(corpus), compiled);

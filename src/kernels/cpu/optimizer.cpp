@@ -202,6 +202,21 @@ Prepared sum_of_squares(const KernelRequest& request) {
   });
 }
 
+Prepared norm_of_sums(const KernelRequest& request) {
+  if (request.results[0].dtype != DType::fp32) return Declined{"the norm is not fp32"};
+  std::vector<std::int64_t> counts;
+  for (std::size_t i = 0; i < request.operands.size(); ++i) {
+    counts.push_back(request.operand(i).elements());
+  }
+  return make_kernel([counts = std::move(counts)](const KernelBuffers& buffers) {
+    double sum = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      for (std::int64_t b = 0; b < counts[i]; ++b) sum += buffers.operand<double>(i)[b];
+    }
+    *buffers.result<float>(0) = static_cast<float>(std::sqrt(sum));
+  });
+}
+
 Prepared global_norm(const KernelRequest& request) {
   if (auto declined = decline_other_floats(request)) return *declined;
   std::vector<NormBlock> blocks;

@@ -1,0 +1,95 @@
+#include "train/offload.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "plan/report.h"
+#include "runtime/file_rates.h"
+#include "train/compile.h"
+
+namespace bessemer::train {
+namespace {
+
+ir::Tier tier_of(config::OffloadTier to, const config::MemoryConfig& memory) {
+  switch (to) {
+    case config::OffloadTier::host: return ir::Tier::host;
+    case config::OffloadTier::file: return ir::Tier::file;
+    case config::OffloadTier::automatic: break;
+  }
+  return memory.file && !memory.host ? ir::Tier::file : ir::Tier::host;
+}
+
+ir::Tier& tier_for(config::TensorClass what, passes::OffloadOptions& options) {
+  switch (what) {
+    case config::TensorClass::optimizer: return options.optimizer;
+    case config::TensorClass::gradients: return options.gradients;
+    case config::TensorClass::parameters: return options.parameters;
+    case config::TensorClass::activations: break;
+  }
+  return options.activations;
+}
+
+void check_budget(const plan::Plan& plan, ir::Tier tier, std::uint64_t budget) {
+  require_input(plan.bytes(tier) <= budget,
+                "this plan does not fit: it needs {} of the {} tier, memory.{} gives {}; give that "
+                "tier more, or take something out of memory.offload",
+                plan::bytes_text(plan.bytes(tier)), name_of(tier), name_of(tier),
+                plan::bytes_text(budget));
+}
+
+}  // namespace
+
+passes::OffloadOptions offload_options(const config::MemoryConfig& memory) {
+  passes::OffloadOptions options;
+  for (const config::OffloadItem& item : memory.offload) {
+    tier_for(item.what, options) = tier_of(item.to, memory);
+  }
+  return options;
+}
+
+std::vector<ir::Graph> in_their_tiers(const std::vector<const ir::Graph*>& graphs,
+                                      const config::MemoryConfig& memory,
+                                      const cost::MachineDescription& machine,
+                                      passes::Runner& runner) {
+  std::vector<ir::Graph> moved;
+  if (memory.offload.empty()) {
+    for (const ir::Graph* graph : graphs) moved.push_back(*graph);
+    return moved;
+  }
+  const passes::OffloadOptions options = offload_options(memory);
+  const passes::TierMap tiers = passes::choose_tiers(graphs, options);
+  const passes::Pass pass{"offload", [&](ir::Graph graph) {
+                            return passes::offload(std::move(graph), tiers, options, machine);
+                          }};
+  for (const ir::Graph* graph : graphs) moved.push_back(runner.run(*graph, {pass}));
+  return moved;
+}
+
+void check_lower_budgets(const config::MemoryConfig& memory, const plan::Plan& plan) {
+  if (memory.host) check_budget(plan, ir::Tier::host, memory.host->count);
+  if (memory.file) check_budget(plan, ir::Tier::file, memory.file->bytes.count);
+}
+
+runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory) {
+  runtime::ExecutorOptions options;
+  if (memory.file) options.file_directory = memory.file->directory;
+  return options;
+}
+
+cost::MachineDescription with_file_rates(cost::MachineDescription machine,
+                                         const config::MemoryConfig& memory, FileRates rates) {
+  if (!memory.file || memory.offload.empty()) return machine;
+  const std::string directory = memory.file->directory.string();
+  auto known = machine.directories.find(directory);
+  if (known == machine.directories.end()) {
+    if (rates == FileRates::cached) return machine;
+    log::info("measuring how fast {} is read and written", directory);
+    const auto [read, write] = runtime::measure_file_rates(directory);
+    known = machine.directories.emplace(directory, cost::FileRates{read, write}).first;
+    if (machine.measured) keep_calibration(machine);
+  }
+  machine.file_read_bandwidth = known->second.read;
+  machine.file_write_bandwidth = known->second.write;
+  return machine;
+}
+
+}  // namespace bessemer::train

@@ -1,0 +1,35 @@
+// [memory] host, file and offload: from the run file to tiers.
+#pragma once
+
+#include <vector>
+
+#include "config/run_config.h"
+#include "cost/machine.h"
+#include "passes/offload.h"
+#include "passes/pass.h"
+#include "plan/plan.h"
+#include "runtime/executor.h"
+
+namespace bessemer::train {
+
+passes::OffloadOptions offload_options(const config::MemoryConfig& memory);
+
+/// The graphs of a run with their tensors in the tiers that `memory` asks for; copies of them where
+/// it asks for none.
+std::vector<ir::Graph> in_their_tiers(const std::vector<const ir::Graph*>& graphs,
+                                      const config::MemoryConfig& memory,
+                                      const cost::MachineDescription& machine,
+                                      passes::Runner& runner);
+
+/// InputError where the plan needs more of the host or the file tier than the run gives.
+void check_lower_budgets(const config::MemoryConfig& memory, const plan::Plan& plan);
+
+runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory);
+
+/// The machine with the rates of the directory of the file tier, where the run has one: from the
+/// cache or, with `measure`, measured now and cached.
+enum class FileRates { cached, measured };
+cost::MachineDescription with_file_rates(cost::MachineDescription machine,
+                                         const config::MemoryConfig& memory, FileRates rates);
+
+}  // namespace bessemer::train
