@@ -99,6 +99,14 @@ void head_and_loss(benchmark::State& state, DType dtype) {
           6.0 * static_cast<double>(rows * hidden * vocabulary), dtype);
 }
 
+/// A linear layer on one row, as decoding runs it: the rate at which the weight streams.
+void decode(benchmark::State& state, std::int64_t in, std::int64_t out, DType dtype) {
+  linear(state, 1, in, out, dtype, Pass::forward);
+  state.counters.clear();
+  state.SetBytesProcessed(state.iterations() * in * out *
+                          static_cast<std::int64_t>(size_of(dtype)));
+}
+
 void add_linear(const std::string& name, std::int64_t tokens, std::int64_t in, std::int64_t out) {
   const std::pair<const char*, Pass> passes[] = {{"forward", Pass::forward},
                                                  {"input_gradient", Pass::input_gradient},
@@ -124,6 +132,10 @@ const bool registered = [] {
   for (const DType dtype : {DType::fp32, DType::bf16}) {
     const std::string name = "gpt2_124m/head_and_loss/" + std::string(name_of(dtype));
     benchmark::RegisterBenchmark(name.c_str(), head_and_loss, dtype)
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
+    const std::string of_one_row = "gpt2_124m/decode_head/" + std::string(name_of(dtype));
+    benchmark::RegisterBenchmark(of_one_row.c_str(), decode, 768, 50257, dtype)
         ->UseRealTime()
         ->Unit(benchmark::kMillisecond);
   }

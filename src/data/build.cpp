@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/parallel.h"
 #include "data/bpe_trainer.h"
+#include "data/byte_alphabet.h"
 #include "data/indexed_dataset.h"
 #include "data/manifest.h"
 #include "data/parallel.h"
@@ -71,7 +72,7 @@ void check_name(const std::string& name) {
   require_input(good && !clash,
                 "source name {:?}: expected letters, digits, '-', '_' and '.', "
                 "and no .bin or .idx at the end",
-                name);
+                to_alphabet(name));
 }
 
 std::vector<Input> find_inputs(const BuildOptions& options) {

@@ -48,7 +48,7 @@ enum class Role : std::uint8_t {
   parameter,  // trained weights, in full precision
   gradient,   // accumulates over micro-batches
   optimizer,  // optimiser state
-  weight,     // derived from parameters once per step: bf16 or packed copies
+  weight,     // derived from parameters once per step: bf16 copies
   cache,      // keys and values of generation
 };
 

@@ -131,6 +131,7 @@ TEST_F(BuildTest, MistakesLeaveWhatWasThere) {
   EXPECT_NE(message([](auto& o) { o.sources.clear(); }), "");
   EXPECT_NE(message([](auto& o) { o.sources[0].path += ".none"; }), "");
   EXPECT_NE(message([](auto& o) { o.sources[0].name = "../x"; }), "");
+  EXPECT_NE(message([](auto& o) { o.sources[0].name = "\xff"; }), "");
   EXPECT_NE(message([](auto& o) { o.sources[0].name = "two"; }), "");
   EXPECT_NE(message([](auto& o) { o.vocabulary = 10; }), "");
   EXPECT_NE(message([&](auto& o) { o.tokenizer = path; }).find("not valid JSON"),

@@ -40,6 +40,12 @@ const std::vector<Case> kCases = {
     {"deep", {20, 9001}, {30, 9001}, false, true, "gelu_tanh", true, true},
     {"deep_sum", {9001, 20}, {9001, 30}, true, false, "none", true, true},
     {"wide", {5, 700}, {700, 7000}},
+    {"decode", {1, 203}, {171, 203}, false, true, "silu", true, true},
+    {"two_rows", {2, 96}, {203, 96}, false, true, "none", true, true},
+    {"two_rows_beside", {2, 75}, {75, 203}, false, false, "gelu", true, true},
+    {"three_rows", {3, 75}, {203, 75}, false, true, "gelu", true, true},
+    {"eight_rows", {8, 129}, {100, 129}, false, true},
+    {"nine_rows", {9, 129}, {100, 129}, false, true},
 };
 
 double activate(const std::string& name, double x) {

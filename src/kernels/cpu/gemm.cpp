@@ -13,15 +13,24 @@ namespace {
 // so few that a is packed again and again.
 constexpr std::int64_t kPackedColumnBytes = std::int64_t{2} << 20;
 constexpr std::int64_t kFewestPackedPanels = 8;
+// With columns split: the deepest pass over k, and the most often that b is packed.
+constexpr std::int64_t kColumnDepth = 1024;
+constexpr std::int64_t kMostOwnBlocks = 4;
 constexpr std::int64_t kSmallWork = std::int64_t{1}
                                     << 17;  // multiply-adds not worth a second thread
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return divide_up(a, b) * b; }
 
-/// How the product is cut. Every thread packs `row_block` rows of a over `depth` (half its L2), and
-/// multiplies them with its group of the packed columns of b.
+/// Rows: every thread packs `row_block` rows of a over `depth` (half its L2), and multiplies them
+/// with its group of columns of b that all have packed together. Columns: every thread packs all
+/// blocks of a for itself, and for each its share of b panel by panel, used at once; with few rows,
+/// panels that travel between the cores would cost more.
+enum class Split : std::uint8_t { rows, columns };
+
+/// How the product is cut.
 struct Blocking {
+  Split split = Split::rows;
   std::int64_t depth = 0;         // along k, packed at once; beyond it sums wait in memory
   std::int64_t row_block = 0;     // multiple of the tile's rows
   std::int64_t column_block = 0;  // multiple of the tile's columns: columns of b packed at once
@@ -29,13 +38,26 @@ struct Blocking {
   int threads = 1;
 };
 
+/// The depth of even passes over k, none deeper than `deepest` but for rounding.
+std::int64_t even_depth(std::int64_t k, std::int64_t deepest) {
+  const std::int64_t passes = std::max<std::int64_t>(1, divide_up(k, deepest));
+  return round_up(std::max<std::int64_t>(1, divide_up(k, passes)), kDepthBlock);
+}
+
 Blocking choose_blocking(const ProductSpec& s, const GemmTarget& target, const Machine& machine) {
   Blocking b;
   b.threads = s.m * s.n * s.k <= kSmallWork ? 1 : std::max(1, machine.threads);
   const auto half_l2 = static_cast<std::int64_t>(machine.l2_bytes / 2 / sizeof(float));
-  const std::int64_t deepest = std::clamp<std::int64_t>(half_l2 / (8 * target.rows), 1024, 4096);
-  const std::int64_t passes = std::max<std::int64_t>(1, divide_up(s.k, deepest));
-  b.depth = round_up(std::max<std::int64_t>(1, divide_up(s.k, passes)), kDepthBlock);
+  const std::int64_t narrow_depth = even_depth(s.k, kColumnDepth);
+  const std::int64_t own_blocks = divide_up(s.m, std::max(target.rows, half_l2 / narrow_depth));
+  if (own_blocks <= kMostOwnBlocks && s.n >= kFewestPackedPanels * b.threads * target.columns) {
+    b.split = Split::columns;
+    b.depth = narrow_depth;
+    b.row_block = round_up(divide_up(s.m, own_blocks), target.rows);
+    b.column_block = target.columns;
+    return b;
+  }
+  b.depth = even_depth(s.k, std::clamp<std::int64_t>(half_l2 / (8 * target.rows), 1024, 2048));
 
   const std::int64_t most_rows =
       std::clamp<std::int64_t>(half_l2 / b.depth / target.rows, 1, 36) * target.rows;
@@ -73,18 +95,17 @@ class Gemm final : public Product {
   }
 
   std::size_t scratch_bytes() const override {
-    return packed_b_bytes_ + partial_bytes_ +
-           static_cast<std::size_t>(blocking_.threads) * (packed_a_bytes_ + strip_bytes_);
+    const auto threads = static_cast<std::size_t>(blocking_.threads);
+    const std::size_t packed_b = blocking_.split == Split::rows ? 1 : threads;
+    return partial_bytes_ + packed_b * packed_b_bytes_ + threads * (packed_a_bytes_ + strip_bytes_);
   }
 
   void run(const ProductBuffers& buffers) const override {
-    const std::int64_t passes = std::max<std::int64_t>(1, divide_up(spec_.k, blocking_.depth));
+    if (blocking_.split == Split::columns) return run_columns(buffers);
     for (std::int64_t column = 0; column < spec_.n; column += blocking_.column_block) {
-      for (std::int64_t pass = 0; pass < passes; ++pass) {
-        run_pass(buffers, {column, std::min(blocking_.column_block, spec_.n - column),
-                           pass * blocking_.depth,
-                           std::min(blocking_.depth, spec_.k - pass * blocking_.depth), pass == 0,
-                           pass + 1 == passes});
+      const std::int64_t columns = std::min(blocking_.column_block, spec_.n - column);
+      for (std::int64_t pass = 0; pass < passes(); ++pass) {
+        run_pass(buffers, pass_of(pass, column, columns));
       }
     }
   }
@@ -104,10 +125,60 @@ class Gemm final : public Product {
     return spec_.transpose_b ? MatrixView{data, spec_.b, 1, spec_.k}
                              : MatrixView{data, spec_.b, spec_.n, 1};
   }
-  float* packed_b(std::byte* scratch) const { return reinterpret_cast<float*>(scratch); }
+  std::int64_t passes() const {
+    return std::max<std::int64_t>(1, divide_up(spec_.k, blocking_.depth));
+  }
+  Pass pass_of(std::int64_t pass, std::int64_t column, std::int64_t columns) const {
+    const std::int64_t k0 = pass * blocking_.depth;
+    return {column,    columns,
+            k0,        std::min(blocking_.depth, spec_.k - k0),
+            pass == 0, pass + 1 == passes()};
+  }
+
+  // Scratch: partial sums, packed b (one, or one for each thread), then a and a strip per thread.
   float* partial(const ProductBuffers& buffers) const {
-    return partial_bytes_ > 0 ? reinterpret_cast<float*>(buffers.scratch + packed_b_bytes_)
+    return partial_bytes_ > 0 ? reinterpret_cast<float*>(buffers.scratch)
                               : static_cast<float*>(buffers.result);
+  }
+  float* packed_b(const ProductBuffers& buffers, int index) const {
+    return reinterpret_cast<float*>(buffers.scratch + partial_bytes_ +
+                                    static_cast<std::size_t>(index) * packed_b_bytes_);
+  }
+  float* packed_a(const ProductBuffers& buffers, int thread) const {
+    const std::size_t own = packed_a_bytes_ + strip_bytes_;
+    return reinterpret_cast<float*>(buffers.scratch + scratch_bytes() -
+                                    static_cast<std::size_t>(blocking_.threads - thread) * own);
+  }
+  float* strip(const ProductBuffers& buffers, int thread) const {
+    return packed_a(buffers, thread) + packed_a_bytes_ / sizeof(float);
+  }
+
+  void run_columns(const ProductBuffers& buffers) const {
+    const std::int64_t panels = divide_up(spec_.n, target_.columns);
+    const auto run_share = [&](std::int64_t share, int thread) {
+      const std::int64_t begin = panels * share / blocking_.threads;
+      const std::int64_t end = panels * (share + 1) / blocking_.threads;
+      for (std::int64_t row = 0; row < spec_.m; row += blocking_.row_block) {
+        for (std::int64_t pass = 0; pass < passes(); ++pass) {
+          run_panels(buffers, pass, row, begin, end, thread);
+        }
+      }
+    };
+    parallel_items(blocking_.threads, run_share);
+  }
+
+  /// One block of rows over one pass times panels [begin, end), each packed and used at once.
+  void run_panels(const ProductBuffers& buffers, std::int64_t pass, std::int64_t row,
+                  std::int64_t begin, std::int64_t end, int thread) const {
+    const std::int64_t rows = std::min(blocking_.row_block, spec_.m - row);
+    float* panel = packed_b(buffers, thread);
+    pack_rows(buffers, pass_of(pass, 0, 0), row, rows, packed_a(buffers, thread));
+    for (std::int64_t p = begin; p < end; ++p) {
+      const std::int64_t column = p * target_.columns;
+      const Pass one = pass_of(pass, column, std::min(target_.columns, spec_.n - column));
+      target_.pack_b(view_b(buffers.b), one.k0, one.depth, column, one.columns, panel);
+      multiply_panel(buffers, one, row, rows, 0, panel, thread);
+    }
   }
 
   void run_pass(const ProductBuffers& buffers, const Pass& pass) const {
@@ -117,7 +188,7 @@ class Gemm final : public Product {
         const std::int64_t column = p * target_.columns;
         target_.pack_b(view_b(buffers.b), pass.k0, pass.depth, pass.column + column,
                        std::min(target_.columns, pass.columns - column),
-                       packed_b(buffers.scratch) + column * pass.depth);
+                       packed_b(buffers, 0) + column * pass.depth);
       }
     };
     parallel_for(panels, blocking_.threads == 1 ? panels : 1, pack_panels);
@@ -126,44 +197,50 @@ class Gemm final : public Product {
     const std::int64_t items = divide_up(spec_.m, blocking_.row_block) * groups;
     const auto run_item = [&](std::int64_t item, int thread) {
       const std::int64_t group = item % groups;
-      run_block(buffers, pass, item / groups * blocking_.row_block, panels * group / groups,
-                panels * (group + 1) / groups, thread);
+      const std::int64_t row = item / groups * blocking_.row_block;
+      const std::int64_t rows = std::min(blocking_.row_block, spec_.m - row);
+      pack_rows(buffers, pass, row, rows, packed_a(buffers, thread));
+      for (std::int64_t p = panels * group / groups; p < panels * (group + 1) / groups; ++p) {
+        const std::int64_t column = p * target_.columns;
+        multiply_panel(buffers, pass, row, rows, column, packed_b(buffers, 0) + column * pass.depth,
+                       thread);
+      }
     };
     if (blocking_.threads > 1) return parallel_items(items, run_item);
     for (std::int64_t item = 0; item < items; ++item) run_item(item, 0);
   }
 
-  /// One block of rows times panels [begin, end) of the packed columns.
-  void run_block(const ProductBuffers& buffers, const Pass& pass, std::int64_t row,
-                 std::int64_t begin, std::int64_t end, int thread) const {
-    const std::int64_t rows = std::min(blocking_.row_block, spec_.m - row);
-    const std::int64_t tiles = divide_up(rows, target_.rows);
-    const std::int64_t block_floats = tiles * target_.rows * kDepthBlock;
-    std::byte* own = buffers.scratch + packed_b_bytes_ + partial_bytes_ +
-                     static_cast<std::size_t>(thread) * (packed_a_bytes_ + strip_bytes_);
-    auto* packed_a = reinterpret_cast<float*>(own);
-    auto* strip = reinterpret_cast<float*>(own + packed_a_bytes_);
+  std::int64_t block_floats(std::int64_t rows) const {
+    return round_up(rows, target_.rows) * kDepthBlock;
+  }
 
+  void pack_rows(const ProductBuffers& buffers, const Pass& pass, std::int64_t row,
+                 std::int64_t rows, float* packed) const {
     for (std::int64_t k = 0; k < pass.depth; k += kDepthBlock) {
       target_.pack_a(view_a(buffers.a), row, rows, pass.k0 + k,
                      std::min(kDepthBlock, pass.depth - k),
-                     packed_a + k / kDepthBlock * block_floats);
+                     packed + k / kDepthBlock * block_floats(rows));
     }
+  }
+
+  /// The thread's packed rows times the panel of columns from pass.column + column on.
+  void multiply_panel(const ProductBuffers& buffers, const Pass& pass, std::int64_t row,
+                      std::int64_t rows, std::int64_t column, const float* panel,
+                      int thread) const {
     const ALayout layout = spec_.transpose_a ? ALayout::row_minor : ALayout::depth_minor;
-    for (std::int64_t p = begin; p < end; ++p) {
-      const std::int64_t column = p * target_.columns;
-      const std::int64_t count = std::min(target_.columns, pass.columns - column);
-      const std::int64_t offset = row * spec_.n + pass.column + column;
-      const float* panel = packed_b(buffers.scratch) + column * pass.depth;
-      if (!pass.first) target_.load(partial(buffers) + offset, spec_.n, rows, count, strip);
-      if (pass.depth <= 0) target_.multiply(packed_a, layout, tiles, panel, 0, false, strip);
-      for (std::int64_t k = 0; k < pass.depth; k += kDepthBlock) {
-        target_.multiply(packed_a + k / kDepthBlock * block_floats, layout, tiles,
-                         panel + k * target_.columns, std::min(kDepthBlock, pass.depth - k),
-                         k > 0 || !pass.first, strip);
-      }
-      target_.finish(strip, rows, count, epilogue(buffers, pass, offset, pass.column + column));
+    const std::int64_t tiles = divide_up(rows, target_.rows);
+    const std::int64_t count = std::min(target_.columns, pass.columns - column);
+    const std::int64_t offset = row * spec_.n + pass.column + column;
+    const float* a = packed_a(buffers, thread);
+    float* sums = strip(buffers, thread);
+    if (!pass.first) target_.load(partial(buffers) + offset, spec_.n, rows, count, sums);
+    if (pass.depth <= 0) target_.multiply(a, layout, tiles, panel, 0, false, sums);
+    for (std::int64_t k = 0; k < pass.depth; k += kDepthBlock) {
+      target_.multiply(a + k / kDepthBlock * block_floats(rows), layout, tiles,
+                       panel + k * target_.columns, std::min(kDepthBlock, pass.depth - k),
+                       k > 0 || !pass.first, sums);
     }
+    target_.finish(sums, rows, count, epilogue(buffers, pass, offset, pass.column + column));
   }
 
   Epilogue epilogue(const ProductBuffers& buffers, const Pass& pass, std::int64_t offset,

@@ -45,44 +45,84 @@ void pack_b_rows(const T* b, std::int64_t stride, std::int64_t depth, std::int64
   }
 }
 
-/// 4 x 4 elements at (j, k), contiguous along k, to panel[k][j].
-template <typename T>
-HWY_INLINE void transpose_quad(const T* b, std::int64_t stride, float* panel) {
 #if HWY_TARGET == HWY_SCALAR
-  for (std::int64_t k = 0; k < 4; ++k) {
-    for (std::int64_t j = 0; j < 4; ++j) {
-      panel[k * kColumns + j] = static_cast<float>(b[j * stride + k]);
-    }
-  }
+constexpr std::int64_t kTransposedColumns = 0;  // none by vectors
+template <typename T>
+void pack_b_columns(const T*, std::int64_t, std::int64_t, float*) {}
 #else
-  const QuadTag d;
-  const auto r0 = load_floats(d, b), r1 = load_floats(d, b + stride);
-  const auto r2 = load_floats(d, b + 2 * stride), r3 = load_floats(d, b + 3 * stride);
-  const auto even_low = hn::InterleaveLower(d, r0, r2), odd_low = hn::InterleaveLower(d, r1, r3);
-  const auto even_high = hn::InterleaveUpper(d, r0, r2), odd_high = hn::InterleaveUpper(d, r1, r3);
+constexpr std::int64_t kTransposedColumns = kLanes;
+
+/// Sixteen bytes of every fourth source row, one after the other.
+template <class D, typename T>
+HWY_INLINE hn::Vec<D> load_every_fourth(D d, const T* b, std::int64_t stride) {
+  constexpr std::int64_t rows = static_cast<std::int64_t>(hn::MaxLanes(d) * sizeof(T)) / 4;
+  if constexpr (rows == 4) {
+    return hn::LoadU(d, b);
+  } else {
+    const hn::Half<D> half;
+    return hn::Combine(d, load_every_fourth(half, b + rows / 2 * stride, stride),
+                       load_every_fourth(half, b, stride));
+  }
+}
+
+/// Vectors of four elements each of source rows i, 4 + i, 8 + i ..., for i in 0..3, to four rows of
+/// the panel: a transpose of 4 x 4 in every 128-bit block.
+HWY_INLINE void store_transposed(const hn::Vec<FloatTag> (&r)[4], float* panel) {
+  const FloatTag d;
+  const auto even_low = hn::InterleaveLower(d, r[0], r[2]);
+  const auto odd_low = hn::InterleaveLower(d, r[1], r[3]);
+  const auto even_high = hn::InterleaveUpper(d, r[0], r[2]);
+  const auto odd_high = hn::InterleaveUpper(d, r[1], r[3]);
   hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, panel);
   hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, panel + kColumns);
   hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, panel + 2 * kColumns);
   hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, panel + 3 * kColumns);
-#endif
 }
+
+/// kLanes source rows of `depth` elements, a multiple of 16 bytes, to as many columns of the panel.
+/// Along whole rows, which the processor fetches ahead, and by whole cache lines of the panel.
+HWY_INLINE void pack_b_columns(const float* b, std::int64_t stride, std::int64_t depth,
+                               float* panel) {
+  for (std::int64_t k = 0; k < depth; k += 4) {
+    hn::Vec<FloatTag> rows[4];
+    for (std::int64_t i = 0; i < 4; ++i) {
+      rows[i] = load_every_fourth(FloatTag(), b + i * stride + k, stride);
+    }
+    store_transposed(rows, panel + k * kColumns);
+  }
+}
+
+HWY_INLINE void pack_b_columns(const BFloat16* b, std::int64_t stride, std::int64_t depth,
+                               float* panel) {
+  const hn::Repartition<std::uint16_t, FloatTag> d16;
+  const auto* bits = reinterpret_cast<const std::uint16_t*>(b);
+  for (std::int64_t k = 0; k < depth; k += 8) {
+    hn::Vec<FloatTag> low[4], high[4];  // zeros below the bits of a bf16 make it an fp32
+    for (std::int64_t i = 0; i < 4; ++i) {
+      const auto row = load_every_fourth(d16, bits + i * stride + k, stride);
+      low[i] = hn::BitCast(FloatTag(), hn::InterleaveLower(d16, hn::Zero(d16), row));
+      high[i] = hn::BitCast(FloatTag(), hn::InterleaveUpper(d16, hn::Zero(d16), row));
+    }
+    store_transposed(low, panel + k * kColumns);
+    store_transposed(high, panel + (k + 4) * kColumns);
+  }
+}
+#endif
 
 template <typename T>
 void pack_b_transposed(const T* b, std::int64_t stride, std::int64_t depth, std::int64_t count,
                        float* panel) {
-  constexpr std::int64_t kRun = 32;  // along k: a cache line or two of every source row at a time
-  const std::int64_t quads = count / 4 * 4;
-  for (std::int64_t k0 = 0; k0 < depth; k0 += kRun) {
-    const std::int64_t end = std::min(depth, k0 + kRun), quad_end = k0 + (end - k0) / 4 * 4;
-    for (std::int64_t j = 0; j < quads; j += 4) {
-      for (std::int64_t k = k0; k < quad_end; k += 4) {
-        transpose_quad(b + j * stride + k, stride, panel + k * kColumns + j);
-      }
+  constexpr std::int64_t kRun = 16 / static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t whole_depth = depth / kRun * kRun;
+  std::int64_t whole_count = 0;
+  if (kTransposedColumns > 0) {
+    for (; whole_count + kTransposedColumns <= count; whole_count += kTransposedColumns) {
+      pack_b_columns(b + whole_count * stride, stride, whole_depth, panel + whole_count);
     }
-    for (std::int64_t k = k0; k < end; ++k) {
-      for (std::int64_t j = k < quad_end ? quads : 0; j < kColumns; ++j) {
-        panel[k * kColumns + j] = j < count ? static_cast<float>(b[j * stride + k]) : 0.0f;
-      }
+  }
+  for (std::int64_t k = 0; k < depth; ++k) {
+    for (std::int64_t j = k < whole_depth ? whole_count : 0; j < kColumns; ++j) {
+      panel[k * kColumns + j] = j < count ? static_cast<float>(b[j * stride + k]) : 0.0f;
     }
   }
 }

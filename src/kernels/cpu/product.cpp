@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/onednn_product.h"
+#include "kernels/cpu/skinny_product.h"
 
 namespace bessemer::kernels::cpu {
 namespace {
@@ -33,6 +34,7 @@ std::unique_ptr<const Product> make_product(const ProductSpec& spec, const Machi
       !multiplies(spec.bias.value_or(DType::fp32))) {
     return nullptr;
   }
+  if (auto product = make_skinny_product(spec, machine)) return product;
   if (onednn_is_fastest(spec, machine)) {
     if (auto product = make_onednn_product(spec)) return product;
   }

@@ -1,6 +1,7 @@
 // One matrix product, prepared once and run many times: result = activation(a·b + bias) + addend.
-// What the matmul kernel and the language-model head are made of. Two implementations: `gemm.h`
-// (own, converts bf16 while packing) and `onednn_product.h` (where the machine multiplies bf16).
+// What the matmul kernel and the language-model head are made of. Three implementations: `gemm.h`
+// (own, converts bf16 while packing), `onednn_product.h` (where the machine has the arithmetic) and
+// `skinny_product.h` (a few rows).
 #pragma once
 
 #include <cstddef>
