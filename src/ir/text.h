@@ -7,8 +7,8 @@
 //   return "name" %value
 //   write "dotted.name" %value
 //
-// TYPE is dtype[sizes] ("bf16[4,256,768]", "fp32[]"), TIER is "@host" or "@file" (none: device), `_` an absent optional operand. Blank lines
-// and lines that start with '#' are skipped.
+// TYPE is dtype[sizes] ("bf16[4,256,768]", "fp32[]"), TIER is "@host" or "@file" (none: device),
+// `_` is an absent optional operand. Blank lines and lines that start with '#' are skipped.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// What passes and plan need to know of the two ops that move values between tiers.
+// What passes and plan need to know of the ops that move values between tiers, and of those that do
+// in pieces what others do at once.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +7,7 @@
 
 #include "base/attributes.h"
 #include "base/tensor_type.h"
+#include "kernels/norm_block.h"
 
 namespace bessemer::ops {
 
@@ -22,6 +24,9 @@ ElementRange fetched_range(const Attributes& attributes, const TensorType& x);
 
 /// What a `store` of `x` replaces in its `into`.
 ElementRange stored_range(const Attributes& attributes, const TensorType& x);
+
+/// Where a tensor may be cut so that `sum_of_squares` of the pieces gives the sums of the whole.
+using kernels::kNormBlock;
 
 inline bool moves_between_tiers(std::string_view op) { return op == "fetch" || op == "store"; }
 

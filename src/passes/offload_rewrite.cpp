@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "kernels/norm_block.h"
+#include "ops/movement.h"
 #include "ops/op.h"
 #include "passes/schedule_fetches.h"
 #include "passes/stash_moves.h"
@@ -117,8 +117,8 @@ class TierRewriter {
     set_results(node, build_.add(node.op, std::move(operands), node.attributes, where));
   }
 
-  // An embedding of a table that is away, which rounds what it reads, may read the rounded copy that
-  // the head has.
+  // An embedding of a table that is away, which rounds what it reads, may read the rounded copy
+  // that the head has.
   void read_rounded_table(ir::Node& node) const {
     ValueId& table = node.operands[0];
     const auto input = std::find_if(source_.inputs().begin(), source_.inputs().end(),
@@ -151,9 +151,9 @@ class TierRewriter {
     const auto at = here_.find(root);
     const double pause =
         at == here_.end() ? std::numeric_limits<double>::infinity() : clock_ - at->second.last_use;
-    const double fetch = cost::transfer_seconds(
-        static_cast<double>(build_.type(kept).bytes()), build_.tier(kept),
-        cost::Direction::to_device, machine_);
+    const double fetch =
+        cost::transfer_seconds(static_cast<double>(build_.type(kept).bytes()), build_.tier(kept),
+                               cost::Direction::to_device, machine_);
     ValueId here = at == here_.end() ? kAbsent : at->second.value;
     if (here == kAbsent || pause > options_.patience * fetch) here = build_.fetch(kept);
     here_[root] = {here, clock_};
@@ -194,7 +194,7 @@ class TierRewriter {
 
   std::int64_t tile_elements() const {
     const auto wanted = static_cast<std::int64_t>(options_.tile / sizeof(float));
-    return std::max<std::int64_t>(1, wanted / kernels::kNormBlock) * kernels::kNormBlock;
+    return std::max<std::int64_t>(1, wanted / ops::kNormBlock) * ops::kNormBlock;
   }
 
   // The tensor that result i replaces; kAbsent where it replaces none.
@@ -271,8 +271,8 @@ class TierRewriter {
   TieredBuilder build_;
   std::vector<ValueId> map_;  // by value of the source: the same where it lies after its node
   Stash stash_;
-  std::size_t now_ = 0;  // the node of the source that is being lowered
-  double clock_ = 0;     // predicted seconds before it
+  std::size_t now_ = 0;                           // the node of the source that is being lowered
+  double clock_ = 0;                              // predicted seconds before it
   std::unordered_map<ValueId, ValueId> home_of_;  // by value that is written: the input
   std::unordered_map<ValueId, ValueId> at_home_;  // the same, moved to the input's tier
   std::unordered_map<ValueId, ValueId> stashed_;  // by root: where it was stored

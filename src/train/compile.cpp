@@ -83,10 +83,7 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
     graphs.push_back(&generation.prefill);
     graphs.push_back(&generation.decode);
   }
-  const std::vector<ir::Graph> placed = in_their_tiers(graphs, config.memory, machine, runner);
-  std::vector<const ir::Graph*> all;
-  for (const ir::Graph& graph : placed) all.push_back(&graph);
-  run.plan = plan::make_plan(all, machine);
+  run.plan = plan_in_tiers(graphs, config.memory, machine, runner);
   return run;
 }
 

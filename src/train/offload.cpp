@@ -46,22 +46,20 @@ passes::OffloadOptions offload_options(const config::MemoryConfig& memory) {
   return options;
 }
 
-std::vector<ir::Graph> in_their_tiers(const std::vector<const ir::Graph*>& graphs,
-                                      const config::MemoryConfig& memory,
-                                      const cost::MachineDescription& machine,
-                                      passes::Runner& runner) {
-  std::vector<ir::Graph> moved;
-  if (memory.offload.empty()) {
-    for (const ir::Graph* graph : graphs) moved.push_back(*graph);
-    return moved;
-  }
+plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
+                         const config::MemoryConfig& memory,
+                         const cost::MachineDescription& machine, passes::Runner& runner) {
+  if (memory.offload.empty()) return plan::make_plan(graphs, machine);
   const passes::OffloadOptions options = offload_options(memory);
   const passes::TierMap tiers = passes::choose_tiers(graphs, options);
   const passes::Pass pass{"offload", [&](ir::Graph graph) {
                             return passes::offload(std::move(graph), tiers, options, machine);
                           }};
+  std::vector<ir::Graph> moved;
   for (const ir::Graph* graph : graphs) moved.push_back(runner.run(*graph, {pass}));
-  return moved;
+  std::vector<const ir::Graph*> all;
+  for (const ir::Graph& graph : moved) all.push_back(&graph);
+  return plan::make_plan(all, machine);
 }
 
 void check_lower_budgets(const config::MemoryConfig& memory, const plan::Plan& plan) {

@@ -14,12 +14,11 @@ namespace bessemer::train {
 
 passes::OffloadOptions offload_options(const config::MemoryConfig& memory);
 
-/// The graphs of a run with their tensors in the tiers that `memory` asks for; copies of them where
-/// it asks for none.
-std::vector<ir::Graph> in_their_tiers(const std::vector<const ir::Graph*>& graphs,
-                                      const config::MemoryConfig& memory,
-                                      const cost::MachineDescription& machine,
-                                      passes::Runner& runner);
+/// The plan of a run's graphs with their tensors in the tiers that `memory` asks for. The graphs
+/// stay as they are.
+plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
+                         const config::MemoryConfig& memory,
+                         const cost::MachineDescription& machine, passes::Runner& runner);
 
 /// InputError where the plan needs more of the host or the file tier than the run gives.
 void check_lower_budgets(const config::MemoryConfig& memory, const plan::Plan& plan);
