@@ -105,7 +105,8 @@ plan::Plan make_plan(const models::Architecture& architecture, models::BatchShap
   if (!step.refresh.nodes().empty()) graphs.insert(graphs.begin(), &step.refresh);
   plan::Plan plan = plan::make_plan(graphs, train::measured_machine());
   if (asked.device == 0) return plan;
-  plan::recompute_to_fit(step, plan, asked.device, runner);
+  plan::KnownFrontiers known;
+  plan::recompute_to_fit(step, plan, asked.device, runner, known);
   return plan::make_plan(graphs, plan.machine);
 }
 

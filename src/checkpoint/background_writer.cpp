@@ -79,6 +79,12 @@ void BackgroundWriter::save(std::int64_t step, std::span<const NamedTensor> tens
   });
 }
 
+void BackgroundWriter::write_now(std::int64_t step, std::span<const TensorSpec> specs,
+                                 const BytesOf& bytes_of, const nlohmann::json& state) {
+  wait();
+  keep_last(run_directory_, keep_, write_checkpoint(run_directory_, step, specs, bytes_of, state));
+}
+
 void BackgroundWriter::wait() {
   if (writing_.valid()) writing_.get();
 }

@@ -36,6 +36,11 @@ class BackgroundWriter {
   /// nothing, and the next call starts afresh. The buffer is kept and reused.
   void save(std::int64_t step, std::span<const NamedTensor> tensors, nlohmann::json state);
 
+  /// Writes before it returns, without a copy in memory: for tensors that are not in memory, or
+  /// where there is no room for them twice.
+  void write_now(std::int64_t step, std::span<const TensorSpec> specs, const BytesOf& bytes_of,
+                 const nlohmann::json& state);
+
   /// Returns when nothing is being written; throws the error of the last write, once.
   void wait();
 

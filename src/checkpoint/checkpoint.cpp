@@ -60,10 +60,11 @@ class HashedFile {
   Checksum checksum_;
 };
 
-ManifestEntry write_tensors(const fs::path& path, std::span<const NamedTensor> tensors) {
+ManifestEntry write_tensors(const fs::path& path, std::span<const TensorSpec> tensors,
+                            const BytesOf& bytes_of) {
   HashedFile file(path);
-  write_safetensors([&](std::span<const std::byte> bytes) { file.write(bytes); }, specs_of(tensors),
-                    [&](std::size_t i) { return tensors[i].view.bytes; });
+  write_safetensors([&](std::span<const std::byte> bytes) { file.write(bytes); }, tensors,
+                    bytes_of);
   return file.close();
 }
 
@@ -111,12 +112,20 @@ fs::path checkpoint_path(const fs::path& run_directory, std::int64_t step) {
 
 fs::path write_checkpoint(const fs::path& run_directory, std::int64_t step,
                           std::span<const NamedTensor> tensors, const Json& state) {
+  return write_checkpoint(
+      run_directory, step, specs_of(tensors), [&](std::size_t i) { return tensors[i].view.bytes; },
+      state);
+}
+
+fs::path write_checkpoint(const fs::path& run_directory, std::int64_t step,
+                          std::span<const TensorSpec> tensors, const BytesOf& bytes_of,
+                          const Json& state) {
   require(step >= 0, "a checkpoint of step {}", step);
   const std::string text = state_text(step, state);
   const fs::path target = checkpoint_path(run_directory, step);
   PartialDirectory partial(target, Existing::replace);
   Manifest manifest;
-  manifest.emplace(kTensors, write_tensors(partial.path() / kTensors, tensors));
+  manifest.emplace(kTensors, write_tensors(partial.path() / kTensors, tensors, bytes_of));
   manifest.emplace(kState, write_text(partial.path() / kState, text));
   write_text(partial.path() / kManifest, print_manifest(manifest));
   partial.publish();

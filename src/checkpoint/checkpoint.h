@@ -49,6 +49,11 @@ std::filesystem::path write_checkpoint(const std::filesystem::path& run_director
                                        std::int64_t step, std::span<const NamedTensor> tensors,
                                        const nlohmann::json& state);
 
+/// The same with bytes that are asked for one tensor at a time.
+std::filesystem::path write_checkpoint(const std::filesystem::path& run_directory,
+                                       std::int64_t step, std::span<const TensorSpec> tensors,
+                                       const BytesOf& bytes_of, const nlohmann::json& state);
+
 /// Deletes all but the `count` highest steps (0 keeps all) and never `written`. A checkpoint that
 /// cannot be deleted is logged and left.
 void keep_last(const std::filesystem::path& run_directory, int count,

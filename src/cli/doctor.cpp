@@ -124,9 +124,13 @@ void show_rates(const cost::MachineDescription& machine, std::string_view origin
   line("calibration", origin);
   print(
       fmt::format("  matmul fp32     {:.1f} GFLOP/s\n  matmul bf16     {:.1f} GFLOP/s\n"
-                  "  copy            {:.1f} GB/s\n",
+                  "  copy            {:.1f} GB/s\n  device-host     {:.1f} GB/s\n",
                   machine.matmul_flops_fp32 / 1e9, machine.matmul_flops_bf16 / 1e9,
-                  machine.copy_bandwidth / 1e9));
+                  machine.copy_bandwidth / 1e9, machine.host_bandwidth / 1e9));
+  for (const auto& [directory, rates] : machine.directories) {
+    print(fmt::format("  {:<15} {:.1f} GB/s read, {:.1f} GB/s written\n", directory,
+                      rates.read / 1e9, rates.write / 1e9));
+  }
 }
 
 // The nearest directory of the path that is there.

@@ -29,13 +29,14 @@ class StepZero {
  public:
   StepZero(const models::Architecture& architecture, const checkpoint::TensorSource& source)
       : infos_(models::parameters(architecture)), values_(infos_.size()) {
-    train::read_parameters(architecture, source, [this](const models::ParameterInfo& info) {
-      const auto at = std::find_if(infos_.begin(), infos_.end(),
-                                   [&](const auto& i) { return i.name == info.name; });
-      auto& values = values_[static_cast<std::size_t>(at - infos_.begin())];
-      values.resize(static_cast<std::size_t>(elements_of(info.shape)));
-      return values.data();
-    });
+    train::read_parameters(
+        architecture, source, [this](const models::ParameterInfo& info, const auto& fill) {
+          const auto at = std::find_if(infos_.begin(), infos_.end(),
+                                       [&](const auto& i) { return i.name == info.name; });
+          auto& values = values_[static_cast<std::size_t>(at - infos_.begin())];
+          values.resize(static_cast<std::size_t>(elements_of(info.shape)));
+          fill(values.data());
+        });
     std::size_t largest = sizeof(std::int64_t);
     for (const auto& values : values_) largest = std::max(largest, values.size() * sizeof(float));
     zeros_.resize(largest);

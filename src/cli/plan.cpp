@@ -12,6 +12,7 @@
 #include "train/compile.h"
 #include "train/corpus.h"
 #include "train/memory_planner.h"
+#include "train/offload.h"
 
 namespace bessemer::cli {
 namespace {
@@ -28,7 +29,7 @@ cost::MachineDescription known_machine() {
 }
 
 int plan_run(const PlanOptions& options, const Session& session) {
-  const config::RunConfig config = load_run_file(options.run, session);
+  const config::RunConfig asked = load_run_file(options.run, session);
   nlohmann::json graphs = nlohmann::json::array();
   passes::RunnerOptions passes;
   passes.dump_after = parse_dump_graph(options.run.dump_graph);
@@ -41,10 +42,12 @@ int plan_run(const PlanOptions& options, const Session& session) {
   };
   passes::Runner runner(passes);
   const models::Architecture architecture =
-      models::resolve(config.model, train::planned_vocabulary(config), config.data.sequence_length);
-  const cost::MachineDescription machine = known_machine();
+      models::resolve(asked.model, train::planned_vocabulary(asked), asked.data.sequence_length);
+  const cost::MachineDescription machine =
+      train::with_file_rates(known_machine(), asked.memory, train::FileRates::cached);
+  train::MemoryPlanner planner(asked, architecture, machine);
+  const config::RunConfig config = planner.choose();
   const train::CompiledRun run = train::compile_run(config, architecture, machine, runner);
-  train::MemoryPlanner planner(config, architecture, machine);
   const plan::ReportOptions report = train::report_options(config, run);
   if (options.json) {
     nlohmann::json json = plan::to_json(run.plan, report);

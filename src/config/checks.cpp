@@ -28,6 +28,7 @@ class Checker {
   void data();
   void train();
   void optimizer();
+  void memory();
 
  private:
   /// Complains at the first of `keys` that the user set, unless one of them is broken.
@@ -166,6 +167,19 @@ void Checker::optimizer() {
          "{} steps of warm-up and {} of decay do not fit the run's {} steps", warmup, decay, steps);
 }
 
+void Checker::memory() {
+  const MemoryConfig& m = config_.memory;
+  const std::vector<OffloadItem> offload = m.offload.value_or(std::vector<OffloadItem>());
+  for (std::size_t i = 0; i < offload.size(); ++i) {
+    const OffloadItem& item = offload[i];
+    unless(item.to != OffloadTier::file || m.file, {"memory.offload"},
+           "\"{}:file\" needs file = \"/directory:SIZE\" in [memory]", name_of(item.what));
+    const auto same = [&](const OffloadItem& other) { return other.what == item.what; };
+    unless(std::none_of(offload.begin(), offload.begin() + static_cast<std::ptrdiff_t>(i), same),
+           {"memory.offload"}, "\"{}\" stands there twice", name_of(item.what));
+  }
+}
+
 }  // namespace
 
 void check_run(const RunConfig& config, const Origins& origins, Complaints& complaints) {
@@ -175,6 +189,7 @@ void check_run(const RunConfig& config, const Origins& origins, Complaints& comp
   checker.data();
   checker.train();
   checker.optimizer();
+  checker.memory();
 }
 
 }  // namespace bessemer::config

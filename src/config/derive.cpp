@@ -42,6 +42,7 @@ void fill_derived(RunConfig& config) {
     const bool resident = memory.policy == MemoryPolicy::resident;
     memory.recompute = resident ? Recompute::none : Recompute::automatic;
   }
+  if (!memory.offload && memory.policy == MemoryPolicy::resident) memory.offload.emplace();
   if (train.steps || train.max_tokens) derive_schedule(optimizer, total_steps(config));
 }
 

@@ -23,11 +23,23 @@ bool is_section(std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+// The texts of an array; nothing where it holds anything else.
+Value list_of(const toml::array& array) {
+  std::vector<std::string> texts;
+  for (const toml::node& item : array) {
+    const auto* text = item.as_string();
+    if (!text) return {};
+    texts.push_back(text->get());
+  }
+  return {std::move(texts), {}};
+}
+
 Value value_of(const toml::node& node) {
   if (const auto* v = node.as_boolean()) return {v->get(), {}};
   if (const auto* v = node.as_integer()) return {v->get(), {}};
   if (const auto* v = node.as_floating_point()) return {v->get(), {}};
   if (const auto* v = node.as_string()) return {v->get(), {}};
+  if (const auto* v = node.as_array()) return list_of(*v);
   return {};
 }
 

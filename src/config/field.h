@@ -111,6 +111,23 @@ class SectionFields {
                std::move(doc), to_bytes, [](Bytes value) { return config::print(value); });
   }
 
+  template <typename T>
+  SectionFields& offload(std::string key, T Section::*member, std::string doc) {
+    return add(
+        std::move(key), member,
+        "a list of \"optimizer\", \"gradients\", \"parameters\", \"activations\", each maybe with "
+        "\":host\" or \":file\" after it",
+        std::move(doc), to_offload,
+        [](const std::vector<OffloadItem>& value) { return config::print(value); });
+  }
+
+  template <typename T>
+  SectionFields& file_budget(std::string key, T Section::*member, std::string doc) {
+    return add(std::move(key), member, "a directory and a size, such as \"/scratch:64GiB\"",
+               std::move(doc), to_file_budget,
+               [](const FileBudget& value) { return config::print(value); });
+  }
+
   /// `planned` lists names that a later version will take; they are refused as such.
   template <typename T, typename Enum, std::size_t N>
   SectionFields& choice(std::string key, T Section::*member, const Named<Enum> (&names)[N],

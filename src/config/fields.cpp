@@ -165,14 +165,18 @@ void add_machine(Table& table) {
                "older checkpoints are removed; 0: all are kept");
   section(table, "memory", &RunConfig::memory)
       .bytes("device", &MemoryConfig::device, "budget of the plan (the machine's memory)")
+      .bytes("host", &MemoryConfig::host, "budget of the host tier (the machine's memory)")
+      .file_budget("file", &MemoryConfig::file, "directory and budget of the file tier (none)")
       .choice("policy", &MemoryConfig::policy, kMemoryPolicies,
               "auto: what fits `device` at the least time; resident: nothing moves, and only what "
               "`recompute` says is recomputed")
       .choice("recompute", &MemoryConfig::recompute, kRecomputes,
               "what backward computes again instead of keeping: nothing, all but the inputs of "
               "layers, what is cheap, or the least that fits memory.device (auto; resident: none)")
-      .choice("offload", &MemoryConfig::offload, kOffloads, "what moves to another tier",
-              "offloading is");
+      .offload(
+          "offload", &MemoryConfig::offload,
+          "what is kept off the device: on the host, or in the file where only `file` is given "
+          "(auto: what is needed to fit `device`; resident: nothing)");
   section(table, "parallel", &RunConfig::parallel)
       .degree("tp", &ParallelConfig::tp, "tensor parallel ranks")
       .degree("pp", &ParallelConfig::pp, "pipeline stages")

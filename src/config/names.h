@@ -31,7 +31,12 @@ inline constexpr Named<Recompute> kRecomputes[] = {{Recompute::none, "none"},
                                                    {Recompute::full, "full"},
                                                    {Recompute::selective, "selective"},
                                                    {Recompute::automatic, "auto"}};
-inline constexpr Named<Offload> kOffloads[] = {{Offload::none, "none"}};
+inline constexpr Named<TensorClass> kTensorClasses[] = {{TensorClass::optimizer, "optimizer"},
+                                                        {TensorClass::gradients, "gradients"},
+                                                        {TensorClass::parameters, "parameters"},
+                                                        {TensorClass::activations, "activations"}};
+inline constexpr Named<OffloadTier> kOffloadTiers[] = {
+    {OffloadTier::automatic, ""}, {OffloadTier::host, "host"}, {OffloadTier::file, "file"}};
 inline constexpr Named<Device> kDevices[] = {{Device::cpu, "cpu"}};
 inline constexpr Named<log::Level> kLevels[] = {{log::Level::debug, "debug"},
                                                 {log::Level::info, "info"},
@@ -53,7 +58,8 @@ constexpr std::string_view name_of(Schedule v) { return name_in(kSchedules, v); 
 constexpr std::string_view name_of(Recipe v) { return name_in(kRecipes, v); }
 constexpr std::string_view name_of(MemoryPolicy v) { return name_in(kMemoryPolicies, v); }
 constexpr std::string_view name_of(Recompute v) { return name_in(kRecomputes, v); }
-constexpr std::string_view name_of(Offload v) { return name_in(kOffloads, v); }
+constexpr std::string_view name_of(TensorClass v) { return name_in(kTensorClasses, v); }
+constexpr std::string_view name_of(OffloadTier v) { return name_in(kOffloadTiers, v); }
 constexpr std::string_view name_of(Device v) { return name_in(kDevices, v); }
 constexpr std::string_view name_of(log::Level v) { return name_in(kLevels, v); }
 

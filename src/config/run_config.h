@@ -32,13 +32,32 @@ enum class Schedule { constant, linear, cosine, wsd };  // wsd: warm up, stay, d
 enum class Recipe { fp32, bf16 };
 enum class Recompute { none, full, selective, automatic };
 enum class MemoryPolicy { automatic, resident };
-enum class Offload { none };
+enum class TensorClass { optimizer, gradients, parameters, activations };
+enum class OffloadTier {
+  automatic,
+  host,
+  file
+};  // automatic: host if it has a budget, or no tier has
 enum class Device { cpu };
 
 /// A number of bytes. Written in a run file as an integer or as text with a unit: "2GiB", "512MB".
 struct Bytes {
   std::uint64_t count = 0;
   bool operator==(const Bytes&) const = default;
+};
+
+/// A class of tensors that is kept off the device. Written "optimizer" or "optimizer:file".
+struct OffloadItem {
+  TensorClass what = TensorClass::optimizer;
+  OffloadTier to = OffloadTier::automatic;
+  bool operator==(const OffloadItem&) const = default;
+};
+
+/// Room in a directory. Written "/directory:64GiB".
+struct FileBudget {
+  std::filesystem::path directory;
+  Bytes bytes;
+  bool operator==(const FileBudget&) const = default;
 };
 
 /// How rotary embeddings reach beyond the context they were trained at; [model.rope_scaling].
@@ -161,9 +180,11 @@ struct CheckpointConfig {
 /// [memory].
 struct MemoryConfig {
   std::optional<Bytes> device;  // the plan's budget; absent: what the machine has
+  std::optional<Bytes> host;    // of the host tier; absent: what the machine has
+  std::optional<FileBudget> file;
   MemoryPolicy policy = MemoryPolicy::automatic;
   std::optional<Recompute> recompute;  // filled by parse: automatic, or none where resident
-  Offload offload = Offload::none;
+  std::optional<std::vector<OffloadItem>> offload;  // absent: the planner of memory chooses
   bool operator==(const MemoryConfig&) const = default;
 };
 

@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "config/names.h"
+
 namespace bessemer::config {
 namespace {
 
@@ -51,6 +53,13 @@ std::string describe(const Value& value) {
     std::string operator()(std::int64_t v) const { return print(v); }
     std::string operator()(double v) const { return print(v); }
     std::string operator()(const std::string& v) const { return print(std::string_view(v)); }
+    std::string operator()(const std::vector<std::string>& v) const {
+      std::string text;
+      for (const std::string& one : v) {
+        text += (text.empty() ? "" : ", ") + print(std::string_view(one));
+      }
+      return "[" + text + "]";
+    }
   };
   return std::visit(Visitor{}, value.scalar);
 }
@@ -127,6 +136,86 @@ std::optional<Bytes> to_bytes(const Value& value) {
   const double bytes = number * static_cast<double>(*unit);
   if (!(bytes >= 1) || bytes > static_cast<double>(kMostBytes)) return {};
   return Bytes{static_cast<std::uint64_t>(bytes)};
+}
+
+namespace {
+
+std::optional<OffloadItem> to_offload_item(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const std::string_view tier = colon == std::string_view::npos ? "" : text.substr(colon + 1);
+  if (colon != std::string_view::npos && tier.empty()) return {};
+  for (const auto& what : kTensorClasses) {
+    for (const auto& to : kOffloadTiers) {
+      if (text.substr(0, colon) == what.name && tier == to.name) {
+        return OffloadItem{what.value, to.value};
+      }
+    }
+  }
+  return {};
+}
+
+// The parts of "a, b,c" without the blanks around them.
+std::vector<std::string> split_at_commas(std::string_view text) {
+  std::vector<std::string> parts;
+  for (;;) {
+    const std::size_t comma = text.find(',');
+    std::string_view part = text.substr(0, comma);
+    while (part.starts_with(' ')) part.remove_prefix(1);
+    while (part.ends_with(' ')) part.remove_suffix(1);
+    parts.emplace_back(part);
+    if (comma == std::string_view::npos) return parts;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace
+
+std::optional<std::vector<OffloadItem>> to_offload(const Value& value) {
+  std::vector<std::string> names;
+  if (const auto* list = std::get_if<std::vector<std::string>>(&value.scalar)) {
+    names = *list;
+  } else if (const auto text = to_text(value)) {
+    if (*text != "none") names = split_at_commas(*text);
+  } else {
+    return {};
+  }
+  std::vector<OffloadItem> items;
+  for (const std::string& name : names) {
+    const auto item = to_offload_item(name);
+    if (!item) return {};
+    items.push_back(*item);
+  }
+  return items;
+}
+
+std::optional<FileBudget> to_file_budget(const Value& value) {
+  const auto text = to_text(value);
+  if (!text) return {};
+  const std::size_t colon = text->rfind(':');
+  if (colon == std::string::npos || colon == 0 || text->find('\0') != std::string::npos) return {};
+  const auto bytes = to_bytes({text->substr(colon + 1), {}});
+  if (!bytes) return {};
+  return FileBudget{text->substr(0, colon), *bytes};
+}
+
+std::string print(const std::vector<OffloadItem>& value) {
+  std::string text;
+  for (const OffloadItem& item : value) {
+    std::string name(name_of(item.what));
+    if (item.to != OffloadTier::automatic) name += fmt::format(":{}", name_of(item.to));
+    text += (text.empty() ? "" : ", ") + print(std::string_view(name));
+  }
+  return "[" + text + "]";
+}
+
+std::string print(const FileBudget& value) {
+  std::string bytes = print(value.bytes);
+  if (bytes.starts_with('"')) {
+    bytes = bytes.substr(1, bytes.size() - 2);
+  } else {
+    bytes += "B";  // a number alone is no size with a unit
+  }
+  return print(std::string_view(value.directory.native() + ":" + bytes));
 }
 
 std::string print(std::int64_t value) { return fmt::format("{}", value); }

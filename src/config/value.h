@@ -9,14 +9,16 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "config/run_config.h"
 
 namespace bessemer::config {
 
 struct Value {
-  /// Nothing stands for what no key takes: an array, a table, a date.
-  std::variant<std::monostate, bool, std::int64_t, double, std::string> scalar;
+  /// Nothing stands for what no key takes: a table, a date, an array of anything but texts.
+  std::variant<std::monostate, bool, std::int64_t, double, std::string, std::vector<std::string>>
+      scalar;
   /// As it was written on the command line; empty for a value of a file. A key that takes text
   /// takes this, so that `--set train.name=7` needs no quotes.
   std::string raw;
@@ -48,6 +50,9 @@ std::optional<double> to_real(const Value& value, const RealRange& range);
 std::optional<bool> to_boolean(const Value& value);
 std::optional<std::string> to_text(const Value& value);
 std::optional<Bytes> to_bytes(const Value& value);  // 1024, "2GiB", "1.5 GB"; at least one byte
+/// ["optimizer", "activations:file"], or one text with commas between; "none" and [] are empty.
+std::optional<std::vector<OffloadItem>> to_offload(const Value& value);
+std::optional<FileBudget> to_file_budget(const Value& value);  // "/directory:64GiB"
 
 // TOML text that reads back to the same value.
 std::string print(std::int64_t value);
@@ -55,5 +60,7 @@ std::string print(double value);  // the fewest digits, and always a real
 std::string print(bool value);
 std::string print(std::string_view value);
 std::string print(Bytes value);  // the largest binary unit that divides it
+std::string print(const std::vector<OffloadItem>& value);
+std::string print(const FileBudget& value);
 
 }  // namespace bessemer::config

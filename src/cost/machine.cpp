@@ -23,6 +23,23 @@ std::string processor_name() {
   return "unknown processor";
 }
 
+std::map<std::string, FileRates> directories_of(const nlohmann::json& json,
+                                                const std::filesystem::path& path) {
+  std::map<std::string, FileRates> directories;
+  if (!json.contains("directories")) return directories;
+  for (const auto& [name, rates] : json["directories"].items()) {
+    const auto number = [&, &directory = name, &of = rates](const char* key) {
+      const bool good = of.is_object() && of.contains(key) && of[key].is_number() &&
+                        of[key].template get<double>() > 0;
+      require_input(good, "{}: directories: '{}': '{}' must be a positive number", path.string(),
+                    directory, key);
+      return of[key].template get<double>();
+    };
+    directories[name] = {number("read"), number("write")};
+  }
+  return directories;
+}
+
 }  // namespace
 
 double predicted_seconds(const ops::Work& work, DType compute, const MachineDescription& machine) {
@@ -40,6 +57,17 @@ double predicted_seconds(const ops::OpUse& use, const ops::Work& work,
     return operand && operand->dtype == DType::bf16;
   });
   return predicted_seconds(work, bf16 ? DType::bf16 : DType::fp32, machine);
+}
+
+double transfer_seconds(double bytes, ir::Tier tier, Direction direction,
+                        const MachineDescription& machine) {
+  double bandwidth = machine.copy_bandwidth / 2;
+  if (tier == ir::Tier::host) bandwidth = machine.host_bandwidth;
+  if (tier == ir::Tier::file) {
+    bandwidth = direction == Direction::to_device ? machine.file_read_bandwidth
+                                                  : machine.file_write_bandwidth;
+  }
+  return bytes / bandwidth + machine.instruction_overhead;
 }
 
 MachineDescription describe_here() {
@@ -64,16 +92,23 @@ std::optional<MachineDescription> load(const std::filesystem::path& path,
   machine.matmul_flops_fp32 = number("matmul_flops_fp32");
   machine.matmul_flops_bf16 = number("matmul_flops_bf16");
   machine.copy_bandwidth = number("copy_bandwidth");
+  if (!json.contains("host_bandwidth")) return std::nullopt;  // of an older version
+  machine.host_bandwidth = number("host_bandwidth");
   if (!json.contains("name") || json["name"] != here.name) return std::nullopt;
+  machine.directories = directories_of(json, path);
   machine.measured = true;
   return machine;
 }
 
 void save(const MachineDescription& machine, const std::filesystem::path& path) {
-  const nlohmann::json json{{"name", machine.name},
-                            {"matmul_flops_fp32", machine.matmul_flops_fp32},
-                            {"matmul_flops_bf16", machine.matmul_flops_bf16},
-                            {"copy_bandwidth", machine.copy_bandwidth}};
+  nlohmann::json json{{"name", machine.name},
+                      {"matmul_flops_fp32", machine.matmul_flops_fp32},
+                      {"matmul_flops_bf16", machine.matmul_flops_bf16},
+                      {"copy_bandwidth", machine.copy_bandwidth},
+                      {"host_bandwidth", machine.host_bandwidth}};
+  for (const auto& [directory, rates] : machine.directories) {
+    json["directories"][directory] = {{"read", rates.read}, {"write", rates.write}};
+  }
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
   write_file_atomically(path, json.dump(2) + "\n");
 }

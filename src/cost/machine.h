@@ -8,10 +8,17 @@
 #include <string>
 
 #include "base/dtype.h"
+#include "ir/tier.h"
 #include "kernels/kernel.h"
 #include "ops/op.h"
 
 namespace bessemer::cost {
+
+/// Bytes per second of a directory's disk.
+struct FileRates {
+  double read = 0;
+  double write = 0;
+};
 
 struct MachineDescription {
   std::string name = "uncalibrated";
@@ -20,6 +27,11 @@ struct MachineDescription {
   double matmul_flops_bf16 = 100e9;
   double copy_bandwidth = 10e9;        // bytes read plus bytes written, per second
   double instruction_overhead = 3e-6;  // seconds
+  // Links between tiers, bytes moved per second by one thread beside the arithmetic.
+  double host_bandwidth = 4e9;  // either way
+  double file_read_bandwidth = 1e9;
+  double file_write_bandwidth = 0.7e9;
+  std::map<std::string, FileRates> directories;  // those that were measured
   bool measured = false;
 
   double matmul_flops(DType dtype) const {
@@ -34,6 +46,12 @@ double predicted_seconds(const ops::Work& work, DType compute, const MachineDesc
 /// The same for one use of an op: it computes in bf16 where an operand is bf16.
 double predicted_seconds(const ops::OpUse& use, const ops::Work& work,
                          const MachineDescription& machine);
+
+enum class Direction { to_device, from_device };
+
+/// Seconds of moving so many bytes between the device and a lower tier.
+double transfer_seconds(double bytes, ir::Tier tier, Direction direction,
+                        const MachineDescription& machine);
 
 /// Reads a description written by `save`; nothing where the file is missing or was made for another
 /// processor or thread count; InputError where it is broken.

@@ -18,6 +18,8 @@ constexpr std::array<std::pair<Role, std::string_view>, 6> kRoles{{{Role::data, 
                                                                    {Role::weight, "weight"},
                                                                    {Role::cache, "cache"}}};
 
+constexpr std::array<std::string_view, kTiers> kTierNames{"device", "host", "file"};
+
 constexpr std::array<std::string_view, 5> kAxes{"pp", "dp", "cp", "ep", "tp"};
 
 std::string_view last_part(std::string_view dotted) {
@@ -42,6 +44,15 @@ std::string to_string(const Placement& placement) {
                         : fmt::format("{}:{}", name, axis.dim));
   }
   return fmt::format("@({})", fmt::join(parts, ", "));
+}
+
+std::string_view name_of(Tier tier) { return kTierNames[index_of(tier)]; }
+
+std::optional<Tier> parse_tier(std::string_view name) {
+  for (std::size_t i = 0; i < kTiers; ++i) {
+    if (kTierNames[i] == name) return static_cast<Tier>(i);
+  }
+  return std::nullopt;
 }
 
 std::string_view name_of(Role role) { return kRoles[static_cast<std::size_t>(role)].second; }

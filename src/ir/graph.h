@@ -26,6 +26,7 @@
 #include "base/attributes.h"
 #include "base/tensor_type.h"
 #include "ir/placement.h"
+#include "ir/tier.h"
 
 namespace bessemer::ir {
 
@@ -38,6 +39,7 @@ struct Value {
   std::string name;  // unique in the graph; letters, digits, '_' and '.'
   TensorType type;
   Placement placement;
+  Tier tier = Tier::device;
 };
 
 /// What an input is, and so which account of the memory ledger it falls into.
@@ -90,6 +92,7 @@ class Graph {
   const Value& value(ValueId id) const { return values_.at(static_cast<std::size_t>(id)); }
   Value& value(ValueId id) { return values_.at(static_cast<std::size_t>(id)); }
   const TensorType& type(ValueId id) const { return value(id).type; }
+  Tier tier(ValueId id) const { return value(id).tier; }
 
   const std::vector<Input>& inputs() const { return inputs_; }
   const std::vector<Node>& nodes() const { return nodes_; }

@@ -162,7 +162,7 @@ class Parser {
   void parse_keyword(Line& line) {
     const std::string_view word = line.name("an item");
     if (const auto role = parse_role(word)) {
-      const ValueId value = define(line);
+      const ValueId value = define(line, stated(line));
       std::string name = line.quoted();
       if (graph_.find_input(name) != nullptr) line.fail_here("a second input named \"{}\"", name);
       graph_.bind_input({value, *role, std::move(name)});
@@ -179,19 +179,9 @@ class Parser {
   }
 
   void parse_node(Line& line) {
-    struct Pending {
-      std::string name;
-      TensorType type;
-      Placement placement;
-    };
-    std::vector<Pending> pending;
+    std::vector<Value> pending;
     do {
-      line.expect('%');
-      Pending result{std::string(line.name("a value's name")), {}, {}};
-      line.expect(':');
-      result.type = type(line);
-      result.placement = placement(line);
-      pending.push_back(std::move(result));
+      pending.push_back(stated(line));
     } while (line.take(','));
     line.expect('=');
     Node node;
@@ -203,10 +193,7 @@ class Parser {
     } else if (!line.done()) {
       line.fail_here("unexpected text '{}'", line.rest());
     }
-    for (Pending& result : pending) {
-      node.results.push_back(
-          define(line, result.name, std::move(result.type), std::move(result.placement)));
-    }
+    for (const Value& result : pending) node.results.push_back(define(line, result));
     graph_.nodes().push_back(std::move(node));
   }
 
@@ -234,19 +221,27 @@ class Parser {
     line.expect('}');
   }
 
-  ValueId define(Line& line) {
+  // A value as it is stated where it is defined.
+  static Value stated(Line& line) {
     line.expect('%');
-    const std::string name(line.name("a value's name"));
+    Value value{std::string(line.name("a value's name")), {}, {}};
     line.expect(':');
-    TensorType t = type(line);
-    Placement p = placement(line);
-    return define(line, name, std::move(t), std::move(p));
+    value.type = type(line);
+    while (line.take('@')) {
+      if (line.peek() == '(') {
+        value.placement = placement(line);
+      } else {
+        value.tier = tier(line);
+      }
+    }
+    return value;
   }
 
-  ValueId define(const Line& line, const std::string& name, TensorType type, Placement placement) {
-    if (ids_.contains(name)) line.fail_here("%{} is defined twice", name);
-    const ValueId id = graph_.add_value(name, std::move(type), std::move(placement));
-    ids_.emplace(name, id);
+  ValueId define(const Line& line, const Value& value) {
+    if (ids_.contains(value.name)) line.fail_here("%{} is defined twice", value.name);
+    const ValueId id = graph_.add_value(value.name, value.type, value.placement);
+    graph_.value(id).tier = value.tier;
+    ids_.emplace(value.name, id);
     return id;
   }
 
@@ -276,7 +271,6 @@ class Parser {
 
   static Placement placement(Line& line) {
     Placement result;
-    if (!line.take('@')) return result;
     line.expect('(');
     do {
       AxisPlacement axis;
@@ -291,6 +285,13 @@ class Parser {
     } while (line.take(','));
     line.expect(')');
     return result;
+  }
+
+  static Tier tier(Line& line) {
+    const std::string_view word = line.name("a tier");
+    const auto tier = parse_tier(word);
+    if (!tier) line.fail_here("'{}' is no tier; expected host or file", word);
+    return *tier;
   }
 
   static MeshAxis mesh_axis(Line& line) {

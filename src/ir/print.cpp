@@ -9,6 +9,7 @@ std::string typed(const Graph& graph, ValueId id) {
   const Value& value = graph.value(id);
   std::string text = fmt::format("%{}: {}", value.name, to_string(value.type));
   if (!value.placement.replicated()) text += fmt::format(" {}", to_string(value.placement));
+  if (value.tier != Tier::device) text += fmt::format(" @{}", name_of(value.tier));
   return text;
 }
 

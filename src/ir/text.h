@@ -2,13 +2,13 @@
 // written by hand prints in canonical form. Grammar, one item a line:
 //
 //   graph NAME
-//   ROLE %value: TYPE PLACEMENT? "dotted.name"
-//   %a: TYPE PLACEMENT?, %b: TYPE = op(%x, _, %y) {key=value, ...}   # label
+//   ROLE %value: TYPE PLACEMENT? TIER? "dotted.name"
+//   %a: TYPE PLACEMENT? TIER?, %b: TYPE = op(%x, _, %y) {key=value, ...}   # label
 //   return "name" %value
 //   write "dotted.name" %value
 //
-// TYPE is dtype[sizes] ("bf16[4,256,768]", "fp32[]"), `_` an absent optional operand. Blank lines
-// and lines that start with '#' are skipped.
+// TYPE is dtype[sizes] ("bf16[4,256,768]", "fp32[]"), TIER is "@host" or "@file" (none: device),
+// `_` is an absent optional operand. Blank lines and lines that start with '#' are skipped.
 #pragma once
 
 #include <string>

@@ -41,7 +41,8 @@ OpDefinition adamw_update_op() {
           .sharding = sharding,
           .candidates = {{"cpu.adamw_update", kernels::cpu::adamw_update},
                          {"reference", kernels::reference::adamw_update}},
-          .in_place = {{0, 0}, {2, 1}, {3, 2}}};
+          .in_place = {{0, 0}, {2, 1}, {3, 2}},
+          .runs_on_host = true};
 }
 
 }  // namespace bessemer::ops

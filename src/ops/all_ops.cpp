@@ -43,6 +43,10 @@ std::span<const OpDefinition> all_ops() {
       adamw_update_op(),
       cache_write_op(),
       fused_op(),
+      sum_of_squares_op(),
+      norm_of_sums_op(),
+      fetch_op(),
+      store_op(),
   };
   return table;
 }

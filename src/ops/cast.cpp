@@ -26,13 +26,13 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 }  // namespace
 
 OpDefinition cast_op() {
-  return {
-      .name = "cast",
-      .infer = infer,
-      .gradient = gradient,
-      .work = work,
-      .sharding = split_elementwise,
-      .candidates = {{"cpu.cast", kernels::cpu::cast}, {"reference", kernels::reference::cast}}};
+  return {.name = "cast",
+          .infer = infer,
+          .gradient = gradient,
+          .work = work,
+          .sharding = split_elementwise,
+          .candidates = {{"cpu.cast", kernels::cpu::cast}, {"reference", kernels::reference::cast}},
+          .runs_on_host = true};
 }
 
 }  // namespace bessemer::ops

@@ -71,7 +71,8 @@ OpDefinition embedding_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.embedding", kernels::cpu::embedding},
-                         {"reference", kernels::reference::embedding}}};
+                         {"reference", kernels::reference::embedding}},
+          .runs_on_host = true};
 }
 
 OpDefinition embedding_grad_op() {

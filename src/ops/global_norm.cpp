@@ -34,7 +34,8 @@ OpDefinition global_norm_op() {
           .work = work,
           .sharding = nullptr,  // the root comes after the sum
           .candidates = {{"cpu.global_norm", kernels::cpu::global_norm},
-                         {"reference", kernels::reference::global_norm}}};
+                         {"reference", kernels::reference::global_norm}},
+          .runs_on_host = true};
 }
 
 }  // namespace bessemer::ops

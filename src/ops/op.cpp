@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "ir/text.h"
 #include "ops/all_ops.h"
+#include "ops/tiers.h"
 
 namespace bessemer::ops {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 class Verifier {
  public:
   explicit Verifier(const ir::Graph& graph)
-      : graph_(graph), defined_(graph.values().size(), false) {}
+      : graph_(graph), defined_(graph.values().size(), false), updates_(graph) {}
 
   void run() {
     for (const ir::Input& input : graph_.inputs()) check_input(input);
@@ -43,6 +44,8 @@ class Verifier {
     const std::string where = "input \"" + input.name + "\"";
     define(input.value, where);
     require(inputs_.emplace(input.name, &input).second, "{}: a second input of that name", where);
+    require(ir::is_persistent(input.role) || graph_.tier(input.value) == ir::Tier::device,
+            "{}: data is handed over on the device", where);
   }
 
   void check_node(const ir::Node& node) {
@@ -56,6 +59,8 @@ class Verifier {
     }
     try {
       check_types(node);
+      check_tiers(graph_, node);
+      updates_.visit(node);
     } catch (const Error& error) {
       fail("{}: {}", ir::print_node(graph_, node), error.what());
     }
@@ -76,7 +81,13 @@ class Verifier {
     require(is_defined(output.value), "output \"{}\": its value is not defined", output.name);
     require(output_names_.insert(output.name).second, "output \"{}\": a second one of that name",
             output.name);
-    if (output.kind == ir::Output::Kind::result) return;
+    updates_.check_whole(output.value);
+    const ir::Tier tier = graph_.tier(output.value);
+    if (output.kind == ir::Output::Kind::result) {
+      require(tier == ir::Tier::device, "result \"{}\" lies in the {} tier", output.name,
+              name_of(tier));
+      return;
+    }
     const auto at = inputs_.find(output.name);
     require(at != inputs_.end() && ir::is_persistent(at->second->role),
             "write \"{}\": there is no persistent input of that name", output.name);
@@ -84,12 +95,16 @@ class Verifier {
     const TensorType& new_type = graph_.type(output.value);
     require(old_type == new_type, "write \"{}\": the input is {}, the value written is {}",
             output.name, to_string(old_type), to_string(new_type));
+    const ir::Tier old_tier = graph_.tier(at->second->value);
+    require(old_tier == tier, "write \"{}\": the input lies in the {} tier, the value in {}",
+            output.name, name_of(old_tier), name_of(tier));
   }
 
   const ir::Graph& graph_;
   std::vector<bool> defined_;
   std::unordered_set<std::string> value_names_, output_names_;
   std::unordered_map<std::string, const ir::Input*> inputs_;
+  UpdateChecker updates_;
 };
 
 }  // namespace

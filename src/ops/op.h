@@ -64,6 +64,8 @@ struct OpDefinition {
   std::vector<kernels::KernelCandidate> candidates;  // best first; the last is the reference
   std::vector<std::pair<int, int>> in_place = {};    // (operand, result) that may share a buffer
   bool is_view = false;  // result 0 is operand 0's bytes under another shape: no kernel runs
+  int updates = -1;      // where that operand is given, result 0 is its bytes with some replaced
+  bool runs_on_host = false;  // may run where its tensors lie in the host tier, all of them there
 };
 
 /// The definition of op `name`; Error where there is none.

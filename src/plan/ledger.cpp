@@ -28,35 +28,57 @@ std::string category_of(TransientBuffer::Kind kind) {
   return "transients";
 }
 
-const Program* largest(const Plan& plan) {
-  const auto at = std::max_element(
-      plan.programs.begin(), plan.programs.end(),
-      [](const Program& a, const Program& b) { return a.transient_bytes < b.transient_bytes; });
+// A tier's transients in one program.
+LowerTransients transients_of(const Program& program, ir::Tier tier) {
+  switch (tier) {
+    case ir::Tier::device: break;
+    case ir::Tier::host: return program.host;
+    case ir::Tier::file: return program.file;
+  }
+  return {program.transient_bytes, program.live_peak_bytes, program.live_peak_at};
+}
+
+const Program* largest(const Plan& plan, ir::Tier tier) {
+  const auto at = std::max_element(plan.programs.begin(), plan.programs.end(),
+                                   [&](const Program& a, const Program& b) {
+                                     return transients_of(a, tier).bytes <
+                                            transients_of(b, tier).bytes;
+                                   });
   return at == plan.programs.end() ? nullptr : &*at;
+}
+
+// The entries of one tier, which sum to its arena.
+void add_tier(const Plan& plan, ir::Tier tier, std::vector<LedgerEntry>& entries) {
+  std::size_t named = 0;
+  const std::size_t alignment = tier == ir::Tier::file ? kFileAlignment : Arena::kAlignment;
+  const auto add = [&](std::string category, std::string name, std::size_t bytes) {
+    if (bytes == 0) return;
+    named += bytes;
+    entries.push_back({std::move(category), std::move(name), bytes, tier});
+  };
+  for (const CatalogEntry& entry : plan.catalog) {
+    if (entry.tier != tier) continue;
+    add(category_of(entry.role), entry.name, align_up(entry.type.bytes(), alignment));
+  }
+  if (tier == ir::Tier::device) add("data", "batches and scalars", plan.data_bytes);
+  if (const Program* program = largest(plan, tier)) {
+    const int at = transients_of(*program, tier).live_peak_at;
+    for (const TransientBuffer& buffer : program->transients) {
+      if (buffer.tier == tier && buffer.first <= at && at <= buffer.last) {
+        add(category_of(buffer.kind), buffer.name, align_up(buffer.bytes));
+      }
+    }
+  }
+  add("unused", "gaps that the offsets leave", plan.bytes(tier) - named);
 }
 
 }  // namespace
 
 std::vector<LedgerEntry> ledger(const Plan& plan) {
   std::vector<LedgerEntry> entries;
-  std::size_t named = 0;
-  const auto add = [&](std::string category, std::string name, std::size_t bytes) {
-    if (bytes == 0) return;
-    named += bytes;
-    entries.push_back({std::move(category), std::move(name), bytes});
-  };
-  for (const CatalogEntry& entry : plan.catalog) {
-    add(category_of(entry.role), entry.name, align_up(entry.type.bytes()));
+  for (const ir::Tier tier : {ir::Tier::device, ir::Tier::host, ir::Tier::file}) {
+    add_tier(plan, tier, entries);
   }
-  add("data", "batches and scalars", plan.data_bytes);
-  if (const Program* program = largest(plan)) {
-    for (const TransientBuffer& buffer : program->transients) {
-      if (buffer.first <= program->live_peak_at && program->live_peak_at <= buffer.last) {
-        add(category_of(buffer.kind), buffer.name, align_up(buffer.bytes));
-      }
-    }
-  }
-  add("unused", "gaps that the offsets leave", plan.arena_bytes - named);
   return entries;
 }
 

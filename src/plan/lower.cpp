@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <array>
+#include <deque>
 #include <map>
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -9,7 +12,9 @@
 #include "base/log.h"
 #include "plan/assign.h"
 #include "plan/plan.h"
+#include "ops/movement.h"
 #include "plan/storage.h"
+#include "plan/streams.h"
 
 namespace bessemer::plan {
 namespace {
@@ -37,15 +42,22 @@ Chosen choose_kernel(const ops::OpDefinition& op, const ops::OpUse& use,
   fail("{} ({}): every kernel declined", op.name, label);
 }
 
+// Places of persistent tensors by name and of data by GRAPH/name, and where each tier's transients
+// begin.
+struct Layout {
+  std::map<std::string, Place> fixed;
+  std::array<std::size_t, ir::kTiers> transients{};
+};
+
 // Plans one graph once the places of persistent tensors and data are known.
 class ProgramLowering {
  public:
   ProgramLowering(const ir::Graph& graph, const cost::MachineDescription& machine,
-                  const std::map<std::string, std::size_t>& fixed, std::size_t transient_base)
+                  const Layout& layout, const PlanOptions& options)
       : graph_(graph),
         machine_(machine),
-        fixed_(fixed),
-        base_(transient_base),
+        layout_(layout),
+        options_(options),
         storage_(assign_storage(graph)) {}
 
   Program run() {
@@ -54,13 +66,16 @@ class ProgramLowering {
       if (!ops::definition_of(node.op).is_view) prepare(node);
     }
     for (const FinalCopy& copy : storage_.copies) prepare_copy(copy);
+    keep_stored_values();
     assign();
     for (std::size_t i = 0; i < program_.instructions.size(); ++i) bind(i);
+    set_waits(program_.instructions, accesses_);
     for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
       const ir::Output& output = graph_.outputs()[i];
       if (output.kind != ir::Output::Kind::result) continue;
       program_.results.push_back(
-          {output.name, graph_.type(output.value), offset_of_buffer(storage_.buffer_of_output[i])});
+          {output.name, graph_.type(output.value),
+           place_of_buffer(storage_.buffer_of_output[i]).offset});
     }
     return std::move(program_);
   }
@@ -70,6 +85,10 @@ class ProgramLowering {
     std::vector<int> operands;  // buffers; -1: absent
     std::vector<int> results;
     int node = 0;  // its position in the graph, the clock of buffers' lives
+    // A fetch or store that leaves its stream's tier: which buffer is off the device, and from
+    // which of its bytes on.
+    int lower = -1;
+    std::size_t skipped = 0;
   };
 
   int buffer_of(ValueId v) const { return storage_.buffer_of[static_cast<std::size_t>(v)]; }
@@ -79,13 +98,9 @@ class ProgramLowering {
     const ops::OpUse use = ops::use_of(graph_, node);
     std::vector<TensorType> results;
     for (const ValueId r : node.results) results.push_back(graph_.type(r));
-    Chosen chosen = choose_kernel(op, use, results, machine_.cpu, node.label);
     Instruction instruction;
     instruction.op = node.op;
     instruction.label = node.label;
-    instruction.kernel = chosen.name;
-    instruction.scratch_bytes = chosen.kernel->scratch_bytes();
-    instruction.run = std::move(chosen.kernel);
     instruction.work = op.work(use, results);
     instruction.seconds = cost::predicted_seconds(use, instruction.work, machine_);
     Bound bound;
@@ -93,8 +108,66 @@ class ProgramLowering {
     for (const ValueId o : node.operands)
       bound.operands.push_back(o == kAbsent ? -1 : buffer_of(o));
     for (const ValueId r : node.results) bound.results.push_back(buffer_of(r));
+    if (ops::moves_between_tiers(node.op)) prepare_transfer(node, instruction, bound);
+    if (!instruction.file) {
+      Chosen chosen = choose_kernel(op, use, results, machine_.cpu, node.label);
+      instruction.kernel = chosen.name;
+      instruction.scratch_bytes = chosen.kernel->scratch_bytes();
+      instruction.run = std::move(chosen.kernel);
+    }
     program_.instructions.push_back(std::move(instruction));
     bound_.push_back(std::move(bound));
+  }
+
+  // A fetch or store between the device and a lower tier goes to its own stream. Between two places
+  // on the device it is a copy like any other.
+  void prepare_transfer(const ir::Node& node, Instruction& instruction, Bound& bound) {
+    const bool fetch = node.op == "fetch";
+    const ir::Tier tier = graph_.tier(fetch ? node.operands[0] : node.results[0]);
+    const TensorType& moved = graph_.type(fetch ? node.results[0] : node.operands[0]);
+    bound.lower = fetch ? bound.operands[0] : bound.results[0];
+    bound.skipped = static_cast<std::size_t>(node.attributes.integer("begin", 0)) *
+                    size_of(moved.dtype);
+    if (tier == ir::Tier::device) return;
+    instruction.stream = fetch ? Stream::fetch : Stream::store;
+    instruction.seconds = cost::transfer_seconds(
+        static_cast<double>(moved.bytes()), tier,
+        fetch ? cost::Direction::to_device : cost::Direction::from_device, machine_);
+    if (tier != ir::Tier::file) return;
+    instruction.kernel = "file";
+    instruction.file = FileTransfer{fetch ? FileTransfer::Direction::read
+                                          : FileTransfer::Direction::write,
+                                    0, 0, moved.bytes()};
+    const int on_device = fetch ? bound.results[0] : bound.operands[0];
+    meets_file_.insert(on_device);
+  }
+
+  // What is being stored stays in its buffer until the store is expected to be done, so that the
+  // arithmetic need not wait for it; but no more than a bounded number of bytes.
+  void keep_stored_values() {
+    double compute = 0, stored = 0;
+    std::deque<std::pair<double, int>> kept;  // expected end of the store, buffer
+    std::size_t bytes = 0;
+    const auto release = [&](int node) {
+      Buffer& buffer = storage_.buffers[static_cast<std::size_t>(kept.front().second)];
+      buffer.last = std::max(buffer.last, node);
+      bytes -= buffer.bytes;
+      kept.pop_front();
+    };
+    for (std::size_t i = 0; i < program_.instructions.size(); ++i) {
+      const Instruction& instruction = program_.instructions[i];
+      while (!kept.empty() && kept.front().first <= compute) release(bound_[i].node);
+      if (instruction.stream == Stream::compute) compute += instruction.seconds;
+      if (instruction.stream != Stream::store) continue;
+      stored = std::max(stored, compute) + instruction.seconds;
+      const int source = bound_[i].operands[0];
+      const Buffer& buffer = storage_.buffers[static_cast<std::size_t>(source)];
+      if (buffer.home != Home::transient) continue;
+      kept.emplace_back(stored, source);
+      bytes += buffer.bytes;
+      while (bytes > options_.stored_behind) release(bound_[i].node);
+    }
+    while (!kept.empty()) release(static_cast<int>(graph_.nodes().size()) - 1);
   }
 
   void prepare_copy(const FinalCopy& copy) {
@@ -109,43 +182,73 @@ class ProgramLowering {
     instruction.run = std::move(chosen.kernel);
     instruction.work = ops::memory_work(use, std::vector{copy.type});
     instruction.seconds = cost::predicted_seconds(use, instruction.work, machine_);
+    for (const int b : {copy.from, copy.to}) {
+      require(storage_.buffers[static_cast<std::size_t>(b)].tier != ir::Tier::file,
+              "{} in the file tier would have to be copied at the end of {}", copy.name,
+              graph_.name());
+    }
     program_.instructions.push_back(std::move(instruction));
     bound_.push_back({{copy.from}, {copy.to}, static_cast<int>(graph_.nodes().size())});
   }
 
-  // Blocks of all transient buffers and of each instruction's scratch, on the graph's clock.
+  // Transient buffers of every tier, and each instruction's scratch, on the graph's clock.
   void assign() {
+    list_transients();
+    program_.transient_bytes = assign_tier(ir::Tier::device, program_.live_peak_bytes,
+                                           program_.live_peak_at);
+    for (const auto& [tier, lower] : {std::pair(ir::Tier::host, &program_.host),
+                                      std::pair(ir::Tier::file, &program_.file)}) {
+      lower->bytes = assign_tier(tier, lower->live_peak_bytes, lower->live_peak_at);
+    }
+  }
+
+  void list_transients() {
     const int boundary = forward_end();
-    std::vector<Block> blocks;
-    block_of_.assign(storage_.buffers.size(), -1);
+    transient_of_.assign(storage_.buffers.size(), -1);
     for (std::size_t b = 0; b < storage_.buffers.size(); ++b) {
       const Buffer& buffer = storage_.buffers[b];
       if (buffer.home != Home::transient) continue;
-      block_of_[b] = static_cast<int>(blocks.size());
-      blocks.push_back({buffer.bytes, buffer.first, buffer.last, 0});
+      transient_of_[b] = static_cast<int>(program_.transients.size());
       using Kind = TransientBuffer::Kind;
       const bool stash = buffer.first <= boundary && buffer.last > boundary;
       const Kind kind = buffer.is_result ? Kind::result : stash ? Kind::stash : Kind::transient;
-      program_.transients.push_back(
-          {buffer.name, kind, buffer.bytes, 0, buffer.first, buffer.last});
+      program_.transients.push_back({buffer.name, kind,
+                                     room_for(static_cast<int>(b), buffer), 0, buffer.first,
+                                     buffer.last, buffer.tier});
     }
-    scratch_block_.assign(bound_.size(), -1);
+    scratch_of_.assign(bound_.size(), -1);
     for (std::size_t i = 0; i < bound_.size(); ++i) {
       const Instruction& instruction = program_.instructions[i];
       if (instruction.scratch_bytes == 0) continue;
-      scratch_block_[i] = static_cast<int>(blocks.size());
-      blocks.push_back({instruction.scratch_bytes, bound_[i].node, bound_[i].node, 0});
+      scratch_of_[i] = static_cast<int>(program_.transients.size());
       program_.transients.push_back({"scratch of " + instruction.op + " " + instruction.label,
                                      TransientBuffer::Kind::scratch, instruction.scratch_bytes, 0,
                                      bound_[i].node, bound_[i].node});
     }
-    program_.transient_bytes = assign_offsets(blocks);
-    const LivePeak peak = live_peak(blocks, static_cast<int>(graph_.nodes().size()));
-    program_.live_peak_bytes = peak.bytes;
-    program_.live_peak_at = peak.at;
-    for (std::size_t k = 0; k < blocks.size(); ++k) {
-      program_.transients[k].offset = base_ + blocks[k].offset;
+  }
+
+  // Direct file access wants aligned addresses and whole blocks: in the file all of a buffer, on
+  // the device a buffer with room to move it to the next such address.
+  std::size_t room_for(int b, const Buffer& buffer) const {
+    if (buffer.tier == ir::Tier::file) return align_up(buffer.bytes, kFileAlignment);
+    if (!meets_file_.contains(b)) return buffer.bytes;
+    return align_up(buffer.bytes, kFileAlignment) + kFileAlignment - Arena::kAlignment;
+  }
+
+  std::size_t assign_tier(ir::Tier tier, std::size_t& peak_bytes, int& peak_at) {
+    std::vector<Block> blocks;
+    for (const TransientBuffer& t : program_.transients) {
+      if (t.tier == tier) blocks.push_back({t.bytes, t.first, t.last, 0});
     }
+    const std::size_t needed = assign_offsets(blocks);
+    const LivePeak peak = live_peak(blocks, static_cast<int>(graph_.nodes().size()));
+    peak_bytes = peak.bytes;
+    peak_at = peak.at;
+    std::size_t k = 0;
+    for (TransientBuffer& t : program_.transients) {
+      if (t.tier == tier) t.offset = layout_.transients[ir::index_of(tier)] + blocks[k++].offset;
+    }
+    return needed;
   }
 
   // The node that makes the loss: values that live across it are the stash.
@@ -157,41 +260,80 @@ class ProgramLowering {
     return made < 0 ? nodes : made;
   }
 
-  std::size_t offset_of_buffer(int b) const {
-    if (b < 0) return kNoOffset;
+  Place place_of_buffer(int b) const {
+    if (b < 0) return {};
     const Buffer& buffer = storage_.buffers[static_cast<std::size_t>(b)];
     if (buffer.home == Home::transient) {
-      const int block = block_of_[static_cast<std::size_t>(b)];
-      return program_.transients[static_cast<std::size_t>(block)].offset;
+      const int t = transient_of_[static_cast<std::size_t>(b)];
+      const std::size_t offset = program_.transients[static_cast<std::size_t>(t)].offset;
+      return {meets_file_.contains(b) ? align_up(offset, kFileAlignment) : offset, buffer.tier};
     }
     const std::string key =
         buffer.home == Home::data ? fmt::format("{}/{}", graph_.name(), buffer.name) : buffer.name;
-    return fixed_.at(key);
+    return layout_.fixed.at(key);
   }
 
   void bind(std::size_t i) {
     Instruction& instruction = program_.instructions[i];
-    for (const int b : bound_[i].operands) instruction.operands.push_back(offset_of_buffer(b));
-    for (const int b : bound_[i].results) instruction.results.push_back(offset_of_buffer(b));
-    if (scratch_block_[i] >= 0) {
-      instruction.scratch = program_.transients[static_cast<std::size_t>(scratch_block_[i])].offset;
+    const Bound& bound = bound_[i];
+    for (const int b : bound.operands) instruction.operands.push_back(place_of_buffer(b));
+    for (const int b : bound.results) instruction.results.push_back(place_of_buffer(b));
+    if (scratch_of_[i] >= 0) {
+      instruction.scratch = program_.transients[static_cast<std::size_t>(scratch_of_[i])].offset;
     }
+    if (instruction.file) {
+      const bool read = instruction.file->direction == FileTransfer::Direction::read;
+      instruction.file->file_offset = place_of_buffer(bound.lower).offset + bound.skipped;
+      instruction.file->device_offset =
+          (read ? instruction.results : instruction.operands).front().offset;
+    }
+    accesses_.push_back(accesses_of(i));
+  }
+
+  std::vector<Access> accesses_of(std::size_t i) const {
+    const Instruction& instruction = program_.instructions[i];
+    const Bound& bound = bound_[i];
+    std::vector<Access> accesses;
+    const auto add = [&](int b, bool writes) {
+      if (b < 0) return;
+      const Place place = place_of_buffer(b);
+      const std::size_t bytes = storage_.buffers[static_cast<std::size_t>(b)].bytes;
+      accesses.push_back({place.tier, place.offset, place.offset + bytes, writes});
+    };
+    if (bound.lower >= 0) {  // only a part of what it names, and nothing of the tensor stored into
+      const bool fetch = instruction.op == "fetch";
+      add(fetch ? bound.results[0] : bound.operands[0], fetch);
+      add(bound.lower, !fetch);
+      accesses.back().begin += bound.skipped;
+      const std::size_t moved = accesses.front().end - accesses.front().begin;
+      accesses.back().end = accesses.back().begin + moved;
+      return accesses;
+    }
+    for (const int b : bound.operands) add(b, false);
+    for (const int b : bound.results) add(b, true);
+    if (instruction.scratch_bytes > 0) {
+      accesses.push_back({ir::Tier::device, instruction.scratch,
+                          instruction.scratch + instruction.scratch_bytes, true});
+    }
+    return accesses;
   }
 
   const ir::Graph& graph_;
   const cost::MachineDescription& machine_;
-  const std::map<std::string, std::size_t>& fixed_;
-  std::size_t base_;
+  const Layout& layout_;
+  const PlanOptions& options_;
   Storage storage_;
   Program program_;
   std::vector<Bound> bound_;
-  std::vector<int> block_of_;       // by buffer
-  std::vector<int> scratch_block_;  // by instruction
+  std::vector<std::vector<Access>> accesses_;  // by instruction
+  std::set<int> meets_file_;                   // buffers on the device that files are read to
+  std::vector<int> transient_of_;              // by buffer
+  std::vector<int> scratch_of_;                // by instruction
 };
 
-// Lays out the persistent tensors: one after the other, in the order of their first appearance.
-void lay_out_catalog(const std::vector<const ir::Graph*>& graphs, Plan& plan,
-                     std::map<std::string, std::size_t>& fixed) {
+// Lays out the persistent tensors of each tier: one after the other, by role, in the order of their
+// first appearance.
+void lay_out_catalog(const std::vector<const ir::Graph*>& graphs, Plan& plan, Layout& layout) {
   std::map<std::string, std::size_t> entry_of;
   for (const ir::Graph* graph : graphs) {
     for (const ir::Input& input : graph->inputs()) {
@@ -199,28 +341,34 @@ void lay_out_catalog(const std::vector<const ir::Graph*>& graphs, Plan& plan,
       const TensorType& type = graph->type(input.value);
       const auto [at, fresh] = entry_of.try_emplace(input.name, plan.catalog.size());
       if (fresh) {
-        plan.catalog.push_back({input.name, input.role, type, 0});
-      } else {
-        const TensorType& there = plan.catalog[at->second].type;
-        require(there == type, "{} is {} in one graph and {} in graph {}", input.name,
-                to_string(there), to_string(type), graph->name());
+        plan.catalog.push_back({input.name, input.role, type, 0, graph->tier(input.value)});
+        continue;
       }
+      const CatalogEntry& there = plan.catalog[at->second];
+      require(there.type == type, "{} is {} in one graph and {} in graph {}", input.name,
+              to_string(there.type), to_string(type), graph->name());
+      require(there.tier == graph->tier(input.value),
+              "{} lies in the {} tier in one graph and in {} in graph {}", input.name,
+              name_of(there.tier), name_of(graph->tier(input.value)), graph->name());
     }
   }
   std::stable_sort(plan.catalog.begin(), plan.catalog.end(),
                    [](const CatalogEntry& a, const CatalogEntry& b) { return a.role < b.role; });
-  std::size_t offset = 0;
+  std::array<std::size_t, ir::kTiers> end{};
   for (CatalogEntry& entry : plan.catalog) {
+    std::size_t& offset = end[ir::index_of(entry.tier)];
     entry.offset = offset;
-    fixed[entry.name] = offset;
-    offset += align_up(entry.type.bytes());
+    layout.fixed[entry.name] = {offset, entry.tier};
+    offset += align_up(entry.type.bytes(),
+                       entry.tier == ir::Tier::file ? kFileAlignment : Arena::kAlignment);
   }
-  plan.persistent_bytes = offset;
+  plan.persistent_bytes = end[ir::index_of(ir::Tier::device)];
+  plan.host.persistent_bytes = end[ir::index_of(ir::Tier::host)];
+  plan.file.persistent_bytes = end[ir::index_of(ir::Tier::file)];
 }
 
 // Data inputs of one name and type share a place between the programs.
-void lay_out_data(const std::vector<const ir::Graph*>& graphs, Plan& plan,
-                  std::map<std::string, std::size_t>& fixed,
+void lay_out_data(const std::vector<const ir::Graph*>& graphs, Plan& plan, Layout& layout,
                   std::map<std::string, std::vector<Port>>& ports) {
   std::map<std::string, std::size_t> shared;
   std::size_t offset = plan.persistent_bytes;
@@ -230,7 +378,7 @@ void lay_out_data(const std::vector<const ir::Graph*>& graphs, Plan& plan,
       const TensorType& type = graph->type(input.value);
       const auto [at, fresh] = shared.try_emplace(input.name + " " + to_string(type), offset);
       if (fresh) offset += align_up(type.bytes());
-      fixed[fmt::format("{}/{}", graph->name(), input.name)] = at->second;
+      layout.fixed[fmt::format("{}/{}", graph->name(), input.name)] = {at->second};
       ports[graph->name()].push_back({input.name, type, at->second});
     }
   }
@@ -240,28 +388,43 @@ void lay_out_data(const std::vector<const ir::Graph*>& graphs, Plan& plan,
 }  // namespace
 
 Plan make_plan(const std::vector<const ir::Graph*>& graphs,
-               const cost::MachineDescription& machine) {
+               const cost::MachineDescription& machine, const PlanOptions& options) {
   Plan plan;
   plan.machine = machine;
-  std::map<std::string, std::size_t> fixed;  // offsets of persistent tensors and of GRAPH/data
+  Layout layout;
   std::map<std::string, std::vector<Port>> data_ports;
-  lay_out_catalog(graphs, plan, fixed);
-  lay_out_data(graphs, plan, fixed, data_ports);
-  const std::size_t base = plan.persistent_bytes + plan.data_bytes;
-  std::size_t transient = 0;
+  lay_out_catalog(graphs, plan, layout);
+  lay_out_data(graphs, plan, layout, data_ports);
+  layout.transients = {plan.persistent_bytes + plan.data_bytes, plan.host.persistent_bytes,
+                       plan.file.persistent_bytes};
+  std::array<std::size_t, ir::kTiers> most{};
   for (const ir::Graph* graph : graphs) {
-    plan.programs.push_back(ProgramLowering(*graph, machine, fixed, base).run());
-    plan.programs.back().data = std::move(data_ports[graph->name()]);
-    transient = std::max(transient, plan.programs.back().transient_bytes);
+    plan.programs.push_back(ProgramLowering(*graph, machine, layout, options).run());
+    Program& program = plan.programs.back();
+    program.data = std::move(data_ports[graph->name()]);
+    most[0] = std::max(most[0], program.transient_bytes);
+    most[1] = std::max(most[1], program.host.bytes);
+    most[2] = std::max(most[2], program.file.bytes);
   }
-  plan.arena_bytes = base + transient;
+  plan.arena_bytes = layout.transients[0] + most[0];
+  plan.host.arena_bytes = layout.transients[1] + most[1];
+  plan.file.arena_bytes = layout.transients[2] + most[2];
   return plan;
 }
 
 double Program::predicted_seconds() const {
-  double sum = 0;
-  for (const Instruction& instruction : instructions) sum += instruction.seconds;
-  return sum;
+  double end = 0;
+  for (const Span& span : timeline(instructions)) end = std::max(end, span.end);
+  return end;
+}
+
+std::size_t Plan::bytes(ir::Tier tier) const {
+  switch (tier) {
+    case ir::Tier::device: return arena_bytes;
+    case ir::Tier::host: return host.arena_bytes;
+    case ir::Tier::file: return file.arena_bytes;
+  }
+  return 0;
 }
 
 ops::Work Program::work() const {

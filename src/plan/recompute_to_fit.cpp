@@ -14,13 +14,23 @@ std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
   });
 }
 
+namespace {
+
+const std::vector<passes::RecomputePoint>& known_frontier(const ir::Graph& graph,
+                                                          const cost::MachineDescription& machine,
+                                                          KnownFrontiers& known) {
+  const auto [at, fresh] = known.try_emplace(ir::print(graph));
+  if (fresh) at->second = recompute_frontier(graph, machine);
+  return at->second;
+}
+
+}  // namespace
+
 ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
                            const cost::MachineDescription& machine, passes::Runner& runner,
                            KnownFrontiers& known) {
   const auto fit = [&](ir::Graph graph) {
-    const auto [at, fresh] = known.try_emplace(ir::print(graph));
-    if (fresh) at->second = recompute_frontier(graph, machine);
-    const std::vector<passes::RecomputePoint>& frontier = at->second;
+    const std::vector<passes::RecomputePoint>& frontier = known_frontier(graph, machine, known);
     const passes::RecomputePoint& point = passes::cheapest_within(frontier, budget);
     log::debug("{}: recomputation adds {:.3g} s, predicted, and takes transients from {} to {}",
                graph.name(), point.added_seconds, bytes_text(frontier.front().peak_bytes),
@@ -40,6 +50,15 @@ void recompute_to_fit(passes::StepGraphs& step, const Plan& planned, std::size_t
   };
   fit(step.accumulate_first);
   if (step.accumulate) fit(*step.accumulate);
+}
+
+std::vector<std::size_t> recompute_targets(const passes::StepGraphs& step, const Plan& planned,
+                                           KnownFrontiers& known) {
+  std::vector<std::size_t> targets;
+  for (const auto& point : known_frontier(step.accumulate_first, planned.machine, known)) {
+    targets.push_back(planned.persistent_bytes + planned.data_bytes + point.peak_bytes);
+  }
+  return targets;
 }
 
 }  // namespace bessemer::plan

@@ -73,14 +73,17 @@ std::string machine_text(const cost::MachineDescription& machine) {
                          "`bessemer doctor --calibrate`");
 }
 
-std::string memory_text(const Plan& plan, const std::vector<LedgerEntry>& entries) {
+std::string tier_text(const Plan& plan, ir::Tier tier, const std::vector<LedgerEntry>& entries) {
   std::map<std::string_view, std::pair<std::size_t, std::size_t>> sums;  // bytes, entries
+  std::size_t all = 0;
   for (const LedgerEntry& entry : entries) {
+    if (entry.tier != tier) continue;
     auto& [bytes, count] = sums[entry.category];
     bytes += entry.bytes;
     ++count;
+    ++all;
   }
-  const auto arena = static_cast<double>(plan.arena_bytes);
+  const auto arena = static_cast<double>(plan.bytes(tier));
   Table table({"category", "bytes", "share", "entries"});
   for (const std::string_view category : kCategories) {
     const auto found = sums.find(category);
@@ -90,8 +93,17 @@ std::string memory_text(const Plan& plan, const std::vector<LedgerEntry>& entrie
                fmt::format("{:.1f}%", percent(static_cast<double>(bytes), arena)),
                std::to_string(count)});
   }
-  table.add({"arena", bytes_text(plan.arena_bytes), "100.0%", std::to_string(entries.size())});
-  return "memory at the peak (device tier)\n" + table.text();
+  table.add({"arena", bytes_text(plan.bytes(tier)), "100.0%", std::to_string(all)});
+  return fmt::format("memory at the peak ({} tier)\n{}", name_of(tier), table.text());
+}
+
+// The device, and the lower tiers that are used.
+std::string memory_text(const Plan& plan, const std::vector<LedgerEntry>& entries) {
+  std::string text = tier_text(plan, ir::Tier::device, entries);
+  for (const ir::Tier tier : {ir::Tier::host, ir::Tier::file}) {
+    if (plan.bytes(tier) > 0) text += '\n' + tier_text(plan, tier, entries);
+  }
+  return text;
 }
 
 std::string largest_text(std::vector<LedgerEntry> entries, std::size_t most) {
@@ -185,6 +197,7 @@ nlohmann::json to_json(const Program& program) {
                             {"flops", i.work.flops},
                             {"bytes", bytes_moved(i.work)},
                             {"scratch_bytes", i.scratch_bytes},
+                            {"stream", name_of(i.stream)},
                             {"seconds", i.seconds}});
   }
   const ops::Work work = program.work();
@@ -241,13 +254,16 @@ nlohmann::json to_json(const Plan& plan, const ReportOptions& options) {
   for (const LedgerEntry& entry : ledger(plan)) {
     entries.push_back({{"name", entry.name},
                        {"category", entry.category},
-                       {"tier", "device"},
+                       {"tier", name_of(entry.tier)},
                        {"bytes", entry.bytes}});
   }
   nlohmann::json programs = nlohmann::json::array();
   for (const Program& program : plan.programs) programs.push_back(to_json(program));
   const double seconds = predicted_step_seconds(plan, options.micro_batches);
-  nlohmann::json json{{"peak_bytes", {{"device", plan.arena_bytes}}},
+  nlohmann::json json{{"peak_bytes",
+                       {{"device", plan.bytes(ir::Tier::device)},
+                        {"host", plan.bytes(ir::Tier::host)},
+                        {"file", plan.bytes(ir::Tier::file)}}},
                       {"ledger", std::move(entries)},
                       {"step_seconds", nullptr},
                       {"tokens_per_second", nullptr},
@@ -257,7 +273,10 @@ nlohmann::json to_json(const Plan& plan, const ReportOptions& options) {
                         {"measured", plan.machine.measured},
                         {"matmul_flops_fp32", plan.machine.matmul_flops_fp32},
                         {"matmul_flops_bf16", plan.machine.matmul_flops_bf16},
-                        {"copy_bandwidth", plan.machine.copy_bandwidth}}},
+                        {"copy_bandwidth", plan.machine.copy_bandwidth},
+                        {"host_bandwidth", plan.machine.host_bandwidth},
+                        {"file_read_bandwidth", plan.machine.file_read_bandwidth},
+                        {"file_write_bandwidth", plan.machine.file_write_bandwidth}}},
                       {"programs", std::move(programs)}};
   if (seconds > 0) json["step_seconds"] = seconds;
   if (seconds > 0 && options.tokens_per_step > 0) {

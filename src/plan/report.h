@@ -29,13 +29,14 @@ std::string bytes_text(std::size_t bytes);
 std::string describe(const Plan& plan, const ReportOptions& options);
 
 /// The report for programs:
-///   peak_bytes      {"device": bytes of the arena}
-///   ledger          [{name, category, tier, bytes}], summing to the peak
+///   peak_bytes      {"device", "host", "file": bytes of the tier's arena}
+///   ledger          [{name, category, tier, bytes}], summing to each tier's peak
 ///   step_seconds    predicted_step_seconds; null where the plan does not train
 ///   tokens_per_second  null where not known
-///   machine         {name, measured, matmul_flops_fp32, matmul_flops_bf16, copy_bandwidth}
+///   machine         {name, measured, matmul_flops_fp32, matmul_flops_bf16, copy_bandwidth,
+///                     host_bandwidth, file_read_bandwidth, file_write_bandwidth}
 ///   programs        [{name, seconds, flops, bytes, transient_bytes, live_peak_bytes,
-///                     instructions: [{op, label, kernel, flops, bytes, scratch_bytes, seconds}]}]
+///                     instructions: [{op, label, kernel, flops, bytes, scratch_bytes, stream, seconds}]}]
 nlohmann::json to_json(const Plan& plan, const ReportOptions& options);
 
 }  // namespace bessemer::plan

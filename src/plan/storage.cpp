@@ -24,7 +24,8 @@ class Assigner {
     find_lifetimes();
     for (const ir::Input& input : graph_.inputs()) {
       const Home home = ir::is_persistent(input.role) ? Home::persistent : Home::data;
-      add_buffer(input.value, {home, input.name, graph_.type(input.value).bytes(), -1, -1, false});
+      add_buffer(input.value, {home, input.name, graph_.type(input.value).bytes(),
+                               graph_.tier(input.value), -1, -1, false});
     }
     choose_homes_of_writes();
     for (int i = 0; i < end_; ++i) place_results(i);
@@ -39,12 +40,17 @@ class Assigner {
   int& buffer_of(ValueId v) { return storage_.buffer_of[index(v)]; }
   Buffer& buffer(int id) { return storage_.buffers[static_cast<std::size_t>(id)]; }
 
-  // Views are followed down to the value whose bytes they show.
+  // Views and stores into a tensor are followed down to the value whose bytes they show or change.
   void find_roots() {
     root_.resize(graph_.values().size());
     for (std::size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<ValueId>(i);
     for (const ir::Node& n : graph_.nodes()) {
-      if (ops::definition_of(n.op).is_view) root_[index(n.results[0])] = root(n.operands[0]);
+      const ops::OpDefinition& op = ops::definition_of(n.op);
+      if (op.is_view) root_[index(n.results[0])] = root(n.operands[0]);
+      const auto updated = static_cast<std::size_t>(op.updates);
+      if (op.updates >= 0 && updated < n.operands.size() && n.operands[updated] != kAbsent) {
+        root_[index(n.results[0])] = root(n.operands[updated]);
+      }
     }
   }
 
@@ -157,13 +163,14 @@ class Assigner {
     const ir::Node& n = node(i);
     if (ops::definition_of(n.op).is_view) return;
     for (const ValueId result : n.results) {
+      if (root(result) != result) continue;
       if (home_of_[index(result)] >= 0) {
         buffer_of(result) = home_of_[index(result)];
       } else if (const int taken = operand_to_take_over(i, result); taken >= 0) {
         buffer_of(result) = taken;
       } else {
         add_buffer(result, {Home::transient, graph_.value(result).name, graph_.type(result).bytes(),
-                            i, i, false});
+                            graph_.tier(result), i, i, false});
       }
       Buffer& b = buffer(buffer_of(result));
       b.last = std::max({b.last, i, last_use_[index(result)]});
@@ -180,7 +187,8 @@ class Assigner {
       const int candidate = buffer_of(operand);
       const TensorType& a = graph_.type(operand);
       const TensorType& b = graph_.type(result);
-      const bool fits = a.dtype == b.dtype && a.elements() == b.elements();
+      const bool fits = a.dtype == b.dtype && a.elements() == b.elements() &&
+                        graph_.tier(operand) == graph_.tier(result);
       const bool dies_here = last_use_[index(operand)] == i && buffer(candidate).last <= i;
       if (fits && dies_here && buffer(candidate).home == Home::transient &&
           works_in_place(i, operand, result) && !taken_at(i, candidate)) {
@@ -222,7 +230,8 @@ class Assigner {
     if (fresh) {
       const std::string name = buffer(buffer_of(value)).name;
       const TensorType& type = graph_.type(value);
-      storage_.buffers.push_back({Home::transient, "old " + name, type.bytes(), end_, end_, false});
+      storage_.buffers.push_back(
+          {Home::transient, "old " + name, type.bytes(), graph_.tier(value), end_, end_, false});
       storage_.copies.push_back({buffer_of(value), at->second, name, type});
     }
     return at->second;

@@ -21,6 +21,7 @@ struct Buffer {
   Home home = Home::transient;
   std::string name;  // persistent or data: the input's; transient: the first value's
   std::size_t bytes = 0;
+  ir::Tier tier = ir::Tier::device;
   int first = -1;  // index of the node that writes it first; -1 for inputs
   int last = -1;  // index of the last node that reads it; the number of nodes where the caller does
   bool is_result = false;
@@ -42,7 +43,7 @@ struct Storage {
   std::vector<FinalCopy> copies;
 };
 
-/// Views share their operand's buffer; a result that an op may compute in place takes over an
+/// Views share their operand's buffer, and so does a store into a tensor; a result that an op may compute in place takes over an
 /// operand's buffer at its last use; a value that replaces a persistent tensor is computed in that
 /// tensor's place where nothing needs the old content any more.
 Storage assign_storage(const ir::Graph& graph);

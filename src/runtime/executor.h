@@ -1,16 +1,21 @@
 // Executes a plan on the CPU. Walks instructions; decides nothing.
 #pragma once
 
+#include <filesystem>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "base/arena.h"
 #include "plan/plan.h"
+#include "runtime/stream_team.h"
+#include "runtime/tier_file.h"
 
 namespace bessemer::runtime {
 
-/// The bytes of one tensor in the arena.
+/// The bytes of one tensor in an arena.
 struct TensorBytes {
   TensorType type;
   std::byte* data = nullptr;
@@ -22,11 +27,21 @@ struct TensorBytes {
   }
 };
 
-/// Owns the arena of a plan. The arena starts zeroed. Not thread-safe: one program at a time.
+struct ExecutorOptions {
+  /// Streams run beside each other, or all instructions on the caller's thread in program order:
+  /// the same bits, without the overlap.
+  enum class Streams { beside, in_order } streams = Streams::beside;
+  std::filesystem::path file_directory;  // of the file tier, where the plan has one
+  QueueFactory file_queue = make_request_queue;
+};
+
+/// Owns the arenas of a plan, and its file. They start zeroed. Not thread-safe: one program at a
+/// time.
 class Executor {
  public:
-  /// `plan` must outlive the executor. Error where the system has not arena_bytes.
-  explicit Executor(const plan::Plan& plan);
+  /// `plan` must outlive the executor. Error where the system has not the memory, InputError where
+  /// the file cannot be made.
+  explicit Executor(const plan::Plan& plan, const ExecutorOptions& options = {});
 
   const plan::Plan& plan() const { return plan_; }
 
@@ -41,31 +56,46 @@ class Executor {
   };
   ProgramHandle find(std::string_view program) const;  // invalid where there is none
 
-  /// Runs all instructions of a program. No allocation.
+  /// Runs all instructions of a program. No allocation. InputError where the file tier fails: then
+  /// persistent tensors may be half updated, and the run should end.
   void run(ProgramHandle program) const;
   void run(std::string_view program) const;
 
-  /// The same, calling `after(instruction index, seconds)` after each; for profiles.
+  /// The same in program order, calling `after(instruction index, seconds)` after each; for
+  /// profiles.
   void run_profiled(ProgramHandle program,
                     const std::function<void(std::size_t, double)>& after) const;
 
-  /// Persistent tensor by name, data input or result of a program by name; Error where missing.
+  /// Persistent tensor that lies in memory, by name; Error where missing or in the file tier.
   TensorBytes tensor(std::string_view name) const;
+  /// Copies a persistent tensor out or in, wherever it lies; the sizes must agree.
+  void read(std::string_view name, std::span<std::byte> to) const;
+  void write(std::string_view name, std::span<const std::byte> from) const;
+
+  /// Data input or result of a program by name; Error where missing.
   TensorBytes data(std::string_view program, std::string_view name) const;
   TensorBytes result(std::string_view program, std::string_view name) const;
 
  private:
   struct Bound {
-    const kernels::Kernel* kernel;
+    const kernels::Kernel* kernel;  // null: the instruction's file transfer
     std::vector<const void*> operands;
     std::vector<void*> results;
     void* scratch;
   };
-  std::byte* at(std::size_t offset) const { return arena_.data() + offset; }
+  Bound bind(const plan::Instruction& instruction) const;
+  std::byte* at(const plan::Place& place) const;
+  const plan::CatalogEntry& entry(std::string_view name) const;
+  void execute(std::size_t program, std::size_t instruction) const;
+  void transfer(const plan::FileTransfer& transfer, plan::Stream stream) const;
 
   const plan::Plan& plan_;
-  Arena arena_;
+  Arena device_;
+  Arena host_;
+  std::unique_ptr<TierFile> file_;
   std::vector<std::vector<Bound>> programs_;
+  std::vector<StreamParts> parts_;
+  std::unique_ptr<StreamTeam> team_;  // null: everything in program order
 };
 
 }  // namespace bessemer::runtime

@@ -12,6 +12,7 @@
 #include "passes/hoist_weights.h"
 #include "passes/pipeline.h"
 #include "passes/recompute.h"
+#include "train/offload.h"
 
 namespace bessemer::train {
 namespace {
@@ -65,6 +66,35 @@ void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs
   if (!refresh.nodes().empty()) graphs.push_back(&refresh);
 }
 
+// Recomputes until `plan`, that of the graphs that point into `step`, fits; where nothing does, as
+// is smallest. The frontier knows nothing of what waits for its transport: where values move, its
+// choices are planned one after the other, a few of them.
+void recompute_to_fit(passes::StepGraphs& step, const std::vector<const ir::Graph*>& graphs,
+                      const config::MemoryConfig& memory, passes::Runner& runner,
+                      plan::KnownFrontiers& known, plan::Plan& plan) {
+  constexpr std::size_t kTried = 12;
+  const passes::StepGraphs kept = step;
+  const plan::Plan everything = plan;
+  const std::size_t budget = device_budget(memory);
+  const auto plan_for = [&](std::size_t target) {
+    step = kept;
+    plan::recompute_to_fit(step, everything, target, runner, known);
+    return plan_in_tiers(graphs, memory, everything.machine, runner);
+  };
+  if (everything.arena_bytes <= budget) return;
+  if (!memory.offload || memory.offload->empty()) {
+    plan = plan_for(budget);
+    return;
+  }
+  const std::vector<std::size_t> targets = plan::recompute_targets(step, everything, known);
+  const std::size_t stride = (targets.size() + kTried - 1) / kTried;
+  for (std::size_t i = (targets.size() - 1) % stride; i < targets.size(); i += stride) {
+    plan::Plan next = plan_for(targets[i]);
+    if (next.arena_bytes < plan.arena_bytes) plan = std::move(next);
+    if (plan.arena_bytes <= budget) return;
+  }
+}
+
 }  // namespace
 
 std::size_t device_budget(const config::MemoryConfig& memory) {
@@ -109,10 +139,9 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
     graphs.push_back(&generation.prefill);
     graphs.push_back(&generation.decode);
   }
-  run.plan = plan::make_plan(graphs, machine);
+  run.plan = plan_in_tiers(graphs, config.memory, machine, runner);
   if (config.memory.recompute == config::Recompute::automatic) {
-    plan::recompute_to_fit(step, run.plan, device_budget(config.memory), runner, known);
-    run.plan = plan::make_plan(graphs, machine);
+    recompute_to_fit(step, graphs, config.memory, runner, known, run.plan);
   }
   return run;
 }
@@ -148,13 +177,18 @@ cost::MachineDescription calibrate() {
   machine.matmul_flops_fp32 = kernels::cpu::measure_matmul_peak(DType::fp32);
   machine.matmul_flops_bf16 = kernels::cpu::measure_matmul_peak(DType::bf16);
   machine.copy_bandwidth = kernels::cpu::measure_copy_bandwidth();
+  machine.host_bandwidth = kernels::cpu::measure_link_bandwidth();
   machine.measured = true;
+  keep_calibration(machine);
+  return machine;
+}
+
+void keep_calibration(const cost::MachineDescription& machine) {
   try {
     cost::save(machine, calibration_path());
   } catch (const std::exception& error) {  // a read-only home costs a measurement at the next start
     log::warn("the calibration is not kept: {}", error.what());
   }
-  return machine;
 }
 
 cost::MachineDescription measured_machine() {

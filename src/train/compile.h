@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
+#include "checkpoint/tensor_source.h"
 #include "config/run_config.h"
 #include "cost/machine.h"
 #include "models/architecture.h"
@@ -53,12 +55,20 @@ plan::Plan compile_evaluation(const models::Architecture& architecture, config::
                               std::int64_t sequences, std::int64_t sequence_length,
                               const cost::MachineDescription& machine, passes::Runner& runner);
 
+/// What a checkpoint of the run holds: parameters and optimizer state.
+std::vector<checkpoint::TensorSpec> specs_to_save(const plan::Plan& plan);
+
+/// Whether a checkpoint is written from a copy in memory: where all of that lies on the device.
+bool saves_from_copy(const plan::Plan& plan);
+
 /// This machine with its measured rates, from the cache; measured now, and cached, where it is not
 /// there yet (a second or two, logged).
 cost::MachineDescription measured_machine();
 
 /// Measures anew and writes the cache.
 cost::MachineDescription calibrate();
+/// Writes the cache; a warning where that cannot be.
+void keep_calibration(const cost::MachineDescription& machine);
 std::filesystem::path calibration_path();
 
 }  // namespace bessemer::train

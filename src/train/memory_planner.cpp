@@ -1,19 +1,43 @@
 #include "train/memory_planner.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "config/names.h"
+#include "config/value.h"
 #include "plan/report.h"
 
 namespace bessemer::train {
 namespace {
 
-constexpr std::size_t kFrontierPoints = 12;
+using config::OffloadItem;
+using config::OffloadTier;
+using config::TensorClass;
+
+constexpr std::size_t kBudgets = 12;  // of the frontier, for what stays on the device
+constexpr std::size_t kBudgetsOffDevice = 5;
 constexpr std::size_t kRemedies = 6;
+
+/// What may be moved, from what is asked for least often in a step to what is asked for most.
+std::vector<std::vector<OffloadItem>> offload_sets(const config::MemoryConfig& memory) {
+  if (memory.offload) return {*memory.offload};
+  std::vector<OffloadTier> tiers{OffloadTier::host};
+  if (memory.file) tiers.push_back(OffloadTier::file);
+  std::vector<std::vector<OffloadItem>> sets{{}};
+  for (const OffloadTier tier : tiers) {
+    std::vector<OffloadItem> items;
+    for (const TensorClass what : {TensorClass::optimizer, TensorClass::gradients,
+                                   TensorClass::parameters, TensorClass::activations}) {
+      items.push_back({what, tier});
+      sets.push_back(items);
+    }
+  }
+  return sets;
+}
 
 // Instructions of the accumulate programs by op.
 std::map<std::string, int> ops_of(const plan::Plan& plan) {
@@ -26,20 +50,40 @@ std::map<std::string, int> ops_of(const plan::Plan& plan) {
   return count;
 }
 
-// What `plan` runs more often than `everything_kept` does.
-std::string recomputed_text(const plan::Plan& plan, const plan::Plan& everything_kept) {
-  const auto before = ops_of(everything_kept);
-  std::string text;
-  for (const auto& [op, count] : ops_of(plan)) {
-    const auto at = before.find(op);
-    const int more = count - (at == before.end() ? 0 : at->second);
-    if (more > 0) text += fmt::format("{}{} {}", text.empty() ? "again: " : ", ", more, op);
+// What a way moves, and which ops of `kept`, the plan that keeps everything, it runs more often.
+std::string how_text(const config::RunConfig& config, const plan::Plan& plan,
+                     const plan::Plan& kept) {
+  std::string moved, again;
+  for (const OffloadItem& item : config.memory.offload.value_or(std::vector<OffloadItem>())) {
+    moved += fmt::format("{}{}", moved.empty() ? "" : ", ", config::name_of(item.what));
+    if (item.to == OffloadTier::file) moved += " (file)";
   }
-  return text.empty() ? "everything kept" : text;
+  std::map<std::string, int> ops = ops_of(plan);
+  for (const auto& [op, count] : ops_of(kept)) {
+    if (ops[op] > count) {
+      again += fmt::format("{}{} {}", again.empty() ? "" : ", ", ops[op] - count, op);
+    }
+  }
+  if (moved.empty() && again.empty()) return "everything kept";
+  return fmt::format("{}{}{}", moved.empty() ? "" : "moved: " + moved,
+                     moved.empty() || again.empty() ? "" : "; ",
+                     again.empty() ? "" : "again: " + again);
 }
 
 std::string percent_text(double seconds, double than) {
   return fmt::format("{:+.1f}%", 100 * (seconds / than - 1));
+}
+
+std::string remedies_text(const std::vector<Remedy>& remedies, std::size_t needed, double seconds) {
+  if (remedies.empty()) return "; lower data.sequence_length or take a smaller model";
+  std::string text = "; what would need less:";
+  for (const Remedy& remedy : remedies) {
+    text += fmt::format(
+        "\n  {}: {} (-{}), {} time{}", remedy.change, plan::bytes_text(remedy.device_bytes),
+        plan::bytes_text(needed - remedy.device_bytes), percent_text(remedy.step_seconds, seconds),
+        remedy.fits ? "" : ", still too much");
+  }
+  return text;
 }
 
 }  // namespace
@@ -58,43 +102,104 @@ MemoryPlanner::Way MemoryPlanner::compile(config::RunConfig config) {
 }
 
 bool MemoryPlanner::fits(const plan::Plan& plan) const {
-  return plan.arena_bytes <= device_budget(config_.memory);
+  const config::MemoryConfig& memory = config_.memory;
+  const std::size_t host = plan.bytes(ir::Tier::host), file = plan.bytes(ir::Tier::file);
+  return plan.bytes(ir::Tier::device) <= device_budget(memory) &&
+         (!memory.host || host <= memory.host->count) &&
+         (!memory.file || file <= memory.file->bytes.count);
 }
+
+MemoryPlanner::Way MemoryPlanner::best(const config::RunConfig& config) {
+  config::RunConfig unbounded = config;
+  unbounded.memory.device = config::Bytes{std::numeric_limits<std::uint64_t>::max()};
+  if (!unbounded.memory.offload) unbounded.memory.offload.emplace();
+  Way kept = compile(std::move(unbounded));
+  kept.config.memory.device = config.memory.device;
+  if (fits(kept.run.plan)) return kept;  // anything else only costs time
+  std::optional<Way> fastest, smallest;
+  for (const auto& set : offload_sets(config.memory)) {
+    config::RunConfig moved = config;
+    moved.memory.offload = set;
+    Way way = compile(std::move(moved));
+    const bool good = fits(way.run.plan);
+    if (good && (!fastest || way.step_seconds < fastest->step_seconds)) fastest = way;
+    if (!smallest || way.run.plan.arena_bytes < smallest->run.plan.arena_bytes) {
+      smallest = std::move(way);
+    }
+  }
+  return fastest ? *fastest : *smallest;
+}
+
+config::RunConfig MemoryPlanner::choose() { return best(config_).config; }
 
 void MemoryPlanner::check(const CompiledRun& run) {
   if (fits(run.plan)) return;
-  fail_input("the plan does not fit: it needs {}, {} gives {}{}",
-             plan::bytes_text(run.plan.arena_bytes),
-             config_.memory.device ? "memory.device" : "this machine",
-             plan::bytes_text(device_budget(config_.memory)),
-             remedies_text(remedies(), run.plan.arena_bytes,
-                           plan::predicted_step_seconds(run.plan, run.micro_batches)));
+  const std::size_t needed = run.plan.arena_bytes;
+  const double seconds = plan::predicted_step_seconds(run.plan, run.micro_batches);
+  std::vector<Remedy> smaller = remedies();
+  std::erase_if(smaller, [&](const Remedy& remedy) { return remedy.device_bytes >= needed; });
+  std::string lower;
+  for (const ir::Tier tier : {ir::Tier::host, ir::Tier::file}) {
+    if (const std::size_t bytes = run.plan.bytes(tier)) {
+      lower += fmt::format(" and {} of the {} tier", plan::bytes_text(bytes), name_of(tier));
+    }
+  }
+  std::string have =
+      fmt::format("{} gives {}", config_.memory.device ? "memory.device" : "this machine",
+                  plan::bytes_text(device_budget(config_.memory)));
+  if (config_.memory.host) {
+    have += fmt::format(", memory.host gives {}", plan::bytes_text(config_.memory.host->count));
+  }
+  if (config_.memory.file) {
+    have +=
+        fmt::format(", memory.file gives {}", plan::bytes_text(config_.memory.file->bytes.count));
+  }
+  fail_input("the plan does not fit: it needs {} of the device tier{}; {}{}",
+             plan::bytes_text(needed), lower, have, remedies_text(smaller, needed, seconds));
 }
 
 std::vector<FrontierPoint> MemoryPlanner::frontier() {
   config::RunConfig config = config_;
   config.memory.recompute = config::Recompute::none;
+  config.memory.offload.emplace();
   const Way kept = compile(config);
-  config.memory.recompute = config::Recompute::automatic;
-  config.memory.device = config::Bytes{0};
-  const std::size_t most = kept.run.plan.arena_bytes;
-  const std::size_t least = compile(config).run.plan.arena_bytes;
   std::vector<FrontierPoint> points;
-  for (std::size_t i = 0; i < kFrontierPoints; ++i) {
-    const std::size_t budget = most - (most - least) * i / (kFrontierPoints - 1);
-    config.memory.device = config::Bytes{budget};
-    const Way way = compile(config);
-    const std::size_t bytes = way.run.plan.arena_bytes;
-    if (!points.empty() && bytes >= points.back().device_bytes) continue;
-    points.push_back({bytes, way.step_seconds, recomputed_text(way.run.plan, kept.run.plan)});
+  const auto add = [&](const Way& way) {
+    const plan::Plan& plan = way.run.plan;
+    points.push_back({plan.bytes(ir::Tier::device), plan.bytes(ir::Tier::host),
+                      plan.bytes(ir::Tier::file), way.step_seconds,
+                      how_text(way.config, plan, kept.run.plan)});
+    return points.back().device_bytes;
+  };
+  for (const auto& set : offload_sets(config_.memory)) {
+    config.memory.offload = set;
+    config.memory.recompute = config::Recompute::none;
+    const std::size_t most = add(compile(config));
+    config.memory.recompute = config::Recompute::automatic;
+    config.memory.device = config::Bytes{0};
+    const std::size_t least = add(compile(config));
+    const std::size_t budgets = set.empty() ? kBudgets : kBudgetsOffDevice;
+    for (std::size_t i = 1; i + 1 < budgets; ++i) {
+      config.memory.device = config::Bytes{most - (most - least) * i / (budgets - 1)};
+      add(compile(config));
+    }
   }
-  return points;
+  std::stable_sort(points.begin(), points.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.step_seconds, a.device_bytes) < std::pair(b.step_seconds, b.device_bytes);
+  });
+  std::vector<FrontierPoint> frontier;
+  for (FrontierPoint& point : points) {
+    if (frontier.empty() || point.device_bytes < frontier.back().device_bytes) {
+      frontier.push_back(std::move(point));
+    }
+  }
+  return frontier;
 }
 
 std::vector<Remedy> MemoryPlanner::remedies() {
   std::vector<Remedy> all;
   const auto add = [&](std::string change, const config::RunConfig& config) {
-    const Way way = compile(config);
+    const Way way = best(config);
     all.push_back(
         {std::move(change), way.run.plan.arena_bytes, way.step_seconds, fits(way.run.plan)});
   };
@@ -103,14 +208,21 @@ std::vector<Remedy> MemoryPlanner::remedies() {
     config.memory.recompute = config::Recompute::automatic;
     add("memory.recompute = \"auto\"", config);
   }
-  for (std::int64_t size = config.train.micro_batch_size - 1; size >= 1; --size) {
-    if (config.train.micro_batch_size % size != 0) continue;
+  if (config_.memory.offload) {
+    config::MemoryConfig free = config_.memory;
+    free.offload.reset();
+    for (const auto& set : offload_sets(free)) {
+      if (set.empty()) continue;
+      config = config_;
+      config.memory.offload = set;
+      add(fmt::format("memory.offload = {}", config::print(set)), config);
+    }
+  }
+  config = config_;
+  for (std::int64_t size = config_.train.micro_batch_size - 1; size >= 1; --size) {
+    if (config_.train.micro_batch_size % size != 0) continue;
     config.train.micro_batch_size = size;
-    add(fmt::format("train.micro_batch_size = {}{}", size,
-                    config_.memory.recompute == config::Recompute::automatic
-                        ? ""
-                        : ", memory.recompute = \"auto\""),
-        config);
+    add(fmt::format("train.micro_batch_size = {}", size), config);
     if (all.back().fits) break;
   }
   std::stable_sort(all.begin(), all.end(), [](const Remedy& a, const Remedy& b) {
@@ -119,21 +231,6 @@ std::vector<Remedy> MemoryPlanner::remedies() {
   });
   if (all.size() > kRemedies) all.resize(kRemedies);
   return all;
-}
-
-std::string remedies_text(const std::vector<Remedy>& remedies, std::size_t needed,
-                          double step_seconds) {
-  if (remedies.empty()) return "; lower data.sequence_length or take a smaller model";
-  std::string text;
-  for (const Remedy& remedy : remedies) {
-    text += fmt::format(
-        "\n  {}: {} ({}{}), {} time{}", remedy.change, plan::bytes_text(remedy.device_bytes),
-        remedy.device_bytes <= needed ? "-" : "+",
-        plan::bytes_text(needed > remedy.device_bytes ? needed - remedy.device_bytes
-                                                      : remedy.device_bytes - needed),
-        percent_text(remedy.step_seconds, step_seconds), remedy.fits ? "" : ", still too much");
-  }
-  return text;
 }
 
 std::string frontier_text(const std::vector<FrontierPoint>& points) {
@@ -149,9 +246,11 @@ std::string frontier_text(const std::vector<FrontierPoint>& points) {
 nlohmann::json frontier_json(const std::vector<FrontierPoint>& points) {
   nlohmann::json json = nlohmann::json::array();
   for (const FrontierPoint& point : points) {
-    json.push_back({{"peak_bytes", {{"device", point.device_bytes}}},
-                    {"step_seconds", point.step_seconds},
-                    {"how", point.how}});
+    json.push_back(
+        {{"peak_bytes",
+          {{"device", point.device_bytes}, {"host", point.host_bytes}, {"file", point.file_bytes}}},
+         {"step_seconds", point.step_seconds},
+         {"how", point.how}});
   }
   return json;
 }

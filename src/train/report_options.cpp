@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "checkpoint/background_writer.h"
@@ -17,18 +19,36 @@ std::string model_text(const models::Architecture& a) {
       a.ffn, a.vocabulary, static_cast<double>(models::parameter_count(a)) / 1e6);
 }
 
-// The copy that a checkpoint is written from while training goes on.
-std::size_t snapshot_bytes(const plan::Plan& plan) {
+// What checkpoints are written from: a copy of all, or one tensor of the file tier at a time.
+std::size_t bytes_beside(const plan::Plan& plan) {
+  const std::vector<checkpoint::TensorSpec> specs = specs_to_save(plan);
+  if (saves_from_copy(plan)) return checkpoint::BackgroundWriter::snapshot_bytes(specs);
+  std::size_t largest = 0;
+  for (const checkpoint::TensorSpec& spec : specs) {
+    const bool in_file = plan.find_tensor(spec.name)->tier == ir::Tier::file;
+    if (in_file) largest = std::max(largest, spec.type.bytes());
+  }
+  return largest;
+}
+
+}  // namespace
+
+std::vector<checkpoint::TensorSpec> specs_to_save(const plan::Plan& plan) {
   std::vector<checkpoint::TensorSpec> specs;
   for (const plan::CatalogEntry& entry : plan.catalog) {
     if (entry.role == ir::Role::parameter || entry.role == ir::Role::optimizer) {
       specs.push_back({entry.name, entry.type});
     }
   }
-  return checkpoint::BackgroundWriter::snapshot_bytes(specs);
+  return specs;
 }
 
-}  // namespace
+bool saves_from_copy(const plan::Plan& plan) {
+  for (const checkpoint::TensorSpec& spec : specs_to_save(plan)) {
+    if (plan.find_tensor(spec.name)->tier != ir::Tier::device) return false;
+  }
+  return true;
+}
 
 plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run) {
   plan::ReportOptions options;
@@ -42,7 +62,7 @@ plan::ReportOptions report_options(const config::RunConfig& config, const Compil
       config.train.micro_batch_size, config::name_of(config.precision.recipe));
   if (config.checkpoint.every > 0) {
     options.heading += fmt::format("beside   {} outside the arena, to write checkpoints from\n",
-                                   plan::bytes_text(snapshot_bytes(run.plan)));
+                                   plan::bytes_text(bytes_beside(run.plan)));
   }
   return options;
 }

@@ -3,7 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
+#include <span>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -23,6 +23,7 @@
 #include "train/generate.h"
 #include "train/memory_planner.h"
 #include "train/metrics.h"
+#include "train/offload.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/signals.h"
@@ -75,23 +76,14 @@ std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfi
   return checkpoint;
 }
 
-// What a checkpoint holds: parameters and optimiser state.
-std::vector<checkpoint::NamedTensor> tensors_to_save(const runtime::Executor& executor) {
+std::vector<checkpoint::NamedTensor> device_tensors(
+    const runtime::Executor& executor, const std::vector<checkpoint::TensorSpec>& specs) {
   std::vector<checkpoint::NamedTensor> tensors;
-  for (const plan::CatalogEntry& entry : executor.plan().catalog) {
-    if (entry.role != ir::Role::parameter && entry.role != ir::Role::optimizer) continue;
-    const runtime::TensorBytes bytes = executor.tensor(entry.name);
-    tensors.push_back({entry.name, {entry.type, {bytes.data, bytes.bytes()}}});
+  for (const checkpoint::TensorSpec& spec : specs) {
+    const runtime::TensorBytes bytes = executor.tensor(spec.name);
+    tensors.push_back({spec.name, {spec.type, {bytes.data, bytes.bytes()}}});
   }
   return tensors;
-}
-
-std::vector<checkpoint::TensorSpec> specs_of(const std::vector<checkpoint::NamedTensor>& tensors) {
-  std::vector<checkpoint::TensorSpec> specs;
-  for (const checkpoint::NamedTensor& tensor : tensors) {
-    specs.push_back({tensor.name, tensor.view.type});
-  }
-  return specs;
 }
 
 data::LoaderOptions loader_options(const config::RunConfig& config, std::int64_t micro_batches,
@@ -109,10 +101,10 @@ class Trainer {
       : config_(config),
         corpus_(std::move(corpus)),
         compiled_(compiled),
-        executor_(compiled.plan),
+        executor_(compiled.plan, executor_options(config.memory)),
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
-        saved_(tensors_to_save(executor_)),
+        saved_(specs_to_save(compiled.plan)),
         flops_per_token_(
             models::training_flops_per_token(compiled.architecture, config.data.sequence_length)) {}
 
@@ -121,10 +113,9 @@ class Trainer {
     if (from) {
       const checkpoint::Checkpoint& checkpoint = *from;
       state_ = read_state(checkpoint.state(), checkpoint.step(), checkpoint.place());
-      checkpoint::expect_tensors(checkpoint, specs_of(saved_));
-      for (const checkpoint::NamedTensor& tensor : saved_) {
-        const checkpoint::TensorView view = checkpoint::get(checkpoint, tensor.name);
-        std::memcpy(executor_.tensor(tensor.name).data, view.bytes.data(), view.bytes.size());
+      checkpoint::expect_tensors(checkpoint, saved_);
+      for (const checkpoint::TensorSpec& tensor : saved_) {
+        executor_.write(tensor.name, checkpoint::get(checkpoint, tensor.name).bytes);
       }
       log::info("going on from {} at step {}", checkpoint.place(), state_.step);
     } else if (config_.model.from) {
@@ -143,7 +134,7 @@ class Trainer {
     MetricsFile metrics(directory / "metrics.jsonl", state_.step);
     ProgressLine progress(steps_, config_.log.every);
     checkpoint::BackgroundWriter writer(directory, static_cast<int>(config_.checkpoint.keep_last));
-    writer.reserve(specs_of(saved_));
+    if (saves_from_copy(compiled_.plan)) writer.reserve(saved_);
     data::Loader loader(corpus_.training,
                         loader_options(config_, compiled_.micro_batches, state_.next_sequence));
     const StopRequest stop;
@@ -164,7 +155,7 @@ class Trainer {
       }
       const bool stopping = stop.asked();
       if (config_.checkpoint.every > 0 && (due(config_.checkpoint.every) || last || stopping)) {
-        writer.save(state_.step, saved_, to_json(state_));
+        save(writer);
       }
       if (stopping && !last) {
         writer.wait();
@@ -178,6 +169,24 @@ class Trainer {
   }
 
  private:
+  // From a copy in memory while training goes on, where the state lies on the device. State that
+  // was moved away to save memory is not copied there: training waits until it is written.
+  void save(checkpoint::BackgroundWriter& writer) const {
+    if (saves_from_copy(compiled_.plan)) {
+      return writer.save(state_.step, device_tensors(executor_, saved_), to_json(state_));
+    }
+    Arena read;
+    const auto bytes_of = [&](std::size_t i) -> std::span<const std::byte> {
+      const plan::CatalogEntry& entry = *compiled_.plan.find_tensor(saved_[i].name);
+      const std::size_t bytes = entry.type.bytes();
+      if (entry.tier != ir::Tier::file) return {executor_.tensor(entry.name).data, bytes};
+      if (read.size() < bytes) read = Arena(bytes);
+      executor_.read(entry.name, {read.data(), bytes});
+      return {read.data(), bytes};
+    };
+    writer.write_now(state_.step, saved_, bytes_of, to_json(state_));
+  }
+
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
 
   StepMetrics step(data::Loader& loader) {
@@ -205,7 +214,7 @@ class Trainer {
           config_.precision.recipe == config::Recipe::bf16 ? DType::bf16 : DType::fp32;
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
-    m.peak_bytes_predicted = compiled_.plan.arena_bytes;
+    m.peak_bytes_predicted = compiled_.plan.arena_bytes + compiled_.plan.host.arena_bytes;
     m.peak_bytes_measured = resident_.look();
     return m;
   }
@@ -258,7 +267,7 @@ class Trainer {
   runtime::Executor executor_;
   StepRunner runner_;
   std::int64_t steps_;
-  std::vector<checkpoint::NamedTensor> saved_;
+  std::vector<checkpoint::TensorSpec> saved_;
   double flops_per_token_;
   RunState state_;
   ResidentPeak resident_;
@@ -286,26 +295,24 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
             config.run_directory().string());
 }
 
-/// Compiles the run and refuses what does not fit. `known` passes from one call to the next.
-CompiledRun compile_within_budget(const config::RunConfig& config,
-                                  const models::Architecture& architecture,
-                                  passes::RunnerOptions passes, plan::KnownFrontiers& known) {
-  const cost::MachineDescription machine = measured_machine();
-  passes::Runner runner(std::move(passes));
-  CompiledRun run = compile_run(config, architecture, machine, runner, known);
-  MemoryPlanner(config, architecture, machine).check(run);
-  return run;
+cost::MachineDescription machine_of(const config::RunConfig& config) {
+  return with_file_rates(measured_machine(), config.memory, FileRates::measured);
 }
 
-// What of a run can be known to be wrong before any work: the tokenizer may still have to be
-// trained.
-void check_before_writing(const config::RunConfig& config, plan::KnownFrontiers& known) {
+// The config with [memory] settled. Refuses what can be known to be wrong before any work: the
+// tokenizer may still have to be trained.
+config::RunConfig settled(const config::RunConfig& config) {
   constexpr std::int64_t kVocabularyNotKnown = 1;
   models::resolve(config.model, kVocabularyNotKnown, config.data.sequence_length);
   check_sources(config);
   const models::Architecture planned =
       models::resolve(config.model, planned_vocabulary(config), config.data.sequence_length);
-  compile_within_budget(config, planned, {}, known);
+  const cost::MachineDescription machine = machine_of(config);
+  MemoryPlanner planner(config, planned, machine);
+  const config::RunConfig chosen = planner.choose();
+  passes::Runner runner;
+  planner.check(compile_run(chosen, planned, machine, runner));
+  return chosen;
 }
 
 }  // namespace
@@ -318,10 +325,9 @@ Resume parse_resume(const std::string& text) {
   return {Resume::Kind::path, text};
 }
 
-RunEnd train(const config::RunConfig& config, const Resume& resume, passes::RunnerOptions passes) {
-  if (config.run.threads) set_thread_count(static_cast<int>(*config.run.threads));
-  plan::KnownFrontiers known;
-  check_before_writing(config, known);
+RunEnd train(const config::RunConfig& asked, const Resume& resume, passes::RunnerOptions passes) {
+  if (asked.run.threads) set_thread_count(static_cast<int>(*asked.run.threads));
+  const config::RunConfig config = settled(asked);
   // An existing run is locked before it is read. A new one comes into being only once its start is
   // known to be good.
   const fs::path directory = config.run_directory();
@@ -335,8 +341,10 @@ RunEnd train(const config::RunConfig& config, const Resume& resume, passes::Runn
   Corpus corpus = prepare_corpus(config);
   const models::Architecture architecture =
       models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
-  const CompiledRun compiled =
-      compile_within_budget(config, architecture, std::move(passes), known);
+  const cost::MachineDescription machine = machine_of(config);
+  passes::Runner runner(std::move(passes));
+  const CompiledRun compiled = compile_run(config, architecture, machine, runner);
+  MemoryPlanner(config, architecture, machine).check(compiled);
   announce(config, compiled, corpus);
   const fs::path tokenizer = corpus.tokenizer_path;
   Trainer trainer(config, std::move(corpus), compiled);

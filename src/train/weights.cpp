@@ -2,6 +2,8 @@
 
 #include <cstring>
 #include <map>
+#include <span>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -90,6 +92,17 @@ void read_theirs(const checkpoint::TensorSource& source, const ParameterInfo& in
   copy_slice(info, *view, values);
 }
 
+void read_parameter(const checkpoint::TensorSource& source, const ParameterInfo& info,
+                    float* values) {
+  const auto ours = source.find(info.name);
+  if (!ours) return read_theirs(source, info, values);
+  check_dtype(source, info.name, *ours);
+  require_input(ours->type.shape == info.shape,
+                "{}: tensor {} has shape {}, the model needs {}; it belongs to another model",
+                source.place(), info.name, to_string(ours->type.shape), to_string(info.shape));
+  copy_whole(*ours, values);
+}
+
 // One tensor of theirs and the ones of ours that make it.
 struct Group {
   std::string name;
@@ -133,34 +146,27 @@ void fill_group(const Group& group, const checkpoint::TensorSource& source, floa
 }  // namespace
 
 ParameterSink into(const runtime::Executor& executor) {
-  return [&executor](const ParameterInfo& info) -> float* {
-    if (executor.plan().find_tensor(info.name) == nullptr) return nullptr;
-    return executor.tensor(info.name).as<float>();
+  return [&executor](const ParameterInfo& info, const std::function<void(float*)>& fill) {
+    const plan::CatalogEntry* entry = executor.plan().find_tensor(info.name);
+    if (entry == nullptr) return;
+    if (entry->tier != ir::Tier::file) return fill(executor.tensor(info.name).as<float>());
+    std::vector<float> values(static_cast<std::size_t>(entry->type.elements()));
+    fill(values.data());
+    executor.write(info.name, std::as_bytes(std::span(values)));
   };
 }
 
 void draw_parameters(const models::Architecture& architecture, std::uint64_t seed,
                      const ParameterSink& sink) {
   for (const ParameterInfo& info : models::parameters(architecture)) {
-    if (float* values = sink(info)) models::initialize(architecture, info, seed, values);
+    sink(info, [&](float* values) { models::initialize(architecture, info, seed, values); });
   }
 }
 
 void read_parameters(const models::Architecture& architecture,
                      const checkpoint::TensorSource& source, const ParameterSink& sink) {
   for (const ParameterInfo& info : models::parameters(architecture)) {
-    float* values = sink(info);
-    if (values == nullptr) continue;
-    const auto ours = source.find(info.name);
-    if (!ours) {
-      read_theirs(source, info, values);
-      continue;
-    }
-    check_dtype(source, info.name, *ours);
-    require_input(ours->type.shape == info.shape,
-                  "{}: tensor {} has shape {}, the model needs {}; it belongs to another model",
-                  source.place(), info.name, to_string(ours->type.shape), to_string(info.shape));
-    copy_whole(*ours, values);
+    sink(info, [&](float* values) { read_parameter(source, info, values); });
   }
 }
 

@@ -11,10 +11,12 @@
 
 namespace bessemer::train {
 
-/// Where parameters go: the fp32 values of the tensor of that name, or null to leave it out.
-using ParameterSink = std::function<float*(const models::ParameterInfo&)>;
+/// Where parameters go: calls `fill` with the place for the fp32 values of that tensor, or leaves
+/// it out.
+using ParameterSink = std::function<void(const models::ParameterInfo& info,
+                                         const std::function<void(float* values)>& fill)>;
 
-/// The executor's own tensors; parameters the plan does not have are left out.
+/// The executor's own tensors, in whichever tier; parameters the plan does not have are left out.
 ParameterSink into(const runtime::Executor& executor);
 
 /// Draws every parameter by its rule.

@@ -161,6 +161,18 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"[memory]\ndevice = \"2 apples\"\n",
                 "run.toml:11: memory.device: expected a size such as \"2GiB\" or a number of "
                 "bytes, found \"2 apples\""},
+        Mistake{"[memory]\noffload = [\"optimiser\"]\n",
+                "run.toml:11: memory.offload: expected a list of \"optimizer\", \"gradients\", "
+                "\"parameters\", \"activations\", each maybe with \":host\" or \":file\" after it, "
+                "found [\"optimiser\"]"},
+        Mistake{"[memory]\noffload = [\"optimizer:file\"]\n",
+                "run.toml:11: memory.offload: \"optimizer:file\" needs file = "
+                "\"/directory:SIZE\" in [memory]"},
+        Mistake{"[memory]\noffload = [\"gradients\", \"gradients:host\"]\n",
+                "run.toml:11: memory.offload: \"gradients\" stands there twice"},
+        Mistake{"[memory]\nfile = \"64GiB\"\n",
+                "run.toml:11: memory.file: expected a directory and a size, such as "
+                "\"/scratch:64GiB\", found \"64GiB\""},
         Mistake{"[parallel]\ndp = 2\n",
                 "run.toml:11: parallel.dp: expected 1 (other degrees are not built yet), found 2"},
         Mistake{"[run]\ndevice = \"cuda\"\n",

@@ -86,7 +86,9 @@ keep_last = 0
 device = "1536MiB"
 policy = "resident"
 recompute = "none"
-offload = "none"
+host = "8GiB"
+file = "/scratch:64GiB"
+offload = ["optimizer", "activations:file"]
 [parallel]
 tp = 1
 pp = 1
@@ -158,6 +160,30 @@ TEST(Bytes, ReadAndPrint) {
   EXPECT_EQ(to_bytes(Value{std::int64_t{0}, {}}), std::nullopt);
   EXPECT_EQ(print(Bytes{3ull << 29}), "\"1536MiB\"");
   EXPECT_EQ(print(Bytes{1001}), "1001");
+}
+
+TEST(Offload, ReadsListsAndText) {
+  using Items = std::vector<OffloadItem>;
+  const auto text = [](const char* t) { return to_offload(Value{std::string(t), {}}); };
+  const Items two{{TensorClass::optimizer, OffloadTier::automatic},
+                  {TensorClass::activations, OffloadTier::file}};
+  EXPECT_EQ(text("optimizer, activations:file"), two);
+  EXPECT_EQ(to_offload(Value{std::vector<std::string>{"optimizer", "activations:file"}, {}}), two);
+  EXPECT_EQ(print(two), "[\"optimizer\", \"activations:file\"]");
+  EXPECT_EQ(text("none"), Items{});
+  EXPECT_EQ(print(Items{}), "[]");
+  for (const char* bad : {"", "all", "optimizer:", "optimizer:device", ",", "optimizer,"}) {
+    EXPECT_EQ(text(bad), std::nullopt) << bad;
+  }
+}
+
+TEST(FileBudget, ReadsAndPrints) {
+  const auto text = [](const char* t) { return to_file_budget(Value{std::string(t), {}}); };
+  EXPECT_EQ(text("/a:b:2GiB"), (FileBudget{"/a:b", {2ull << 30}}));
+  EXPECT_EQ(print(FileBudget{"/a", {1001}}), "\"/a:1001B\"");
+  EXPECT_EQ(text("/a:1001B"), (FileBudget{"/a", {1001}}));
+  for (const char* bad : {"", "/a", "/a:", ":2GiB", "/a:2"})
+    EXPECT_EQ(text(bad), std::nullopt) << bad;
 }
 
 TEST(EditDistance, CountsEditsAndSwaps) {

@@ -18,13 +18,14 @@ data %tokens: int32[4,128] "tokens"
 data %step: int64[] "step"
 parameter %embedding.weight: fp32[512,64] @(dp:0, tp:1) "embedding.weight"
 gradient %g: fp32[512,64] "gradient.embedding.weight"
-optimizer %m: fp32[512,64] "m.embedding.weight"
+optimizer %m: fp32[512,64] @(dp:0) @host "m.embedding.weight"
 weight %packed: bf16[512,64] "bf16.embedding.weight"
 cache %keys: bf16[1,128,2,16] "cache.0 \"quoted\" \\ back"
 %h: bf16[4,128,64] @(dp:0) = embedding(%packed, %tokens) {dtype="bf16"}   # layers.0.embedding
 %a: bf16[4,128,64], %lse: fp32[4,2,128] = op(%h, _, %keys) {causal=true, off=false, scale=0.125, site=-3, sizes=[1,-2,3], text="a \"b\" \\ c\nd", whole=1.0}
 %nothing: fp32[0] = make() {empty=[], huge=1e+300, none="", tiny=1e-05}
 %p: fp32[512,64] @(tp:+) = grad(%a, %tokens)
+%kept: fp32[4,2,128] @file = store(%lse)
 return "loss" %lse
 write "gradient.embedding.weight" %p
 )";
@@ -55,6 +56,9 @@ TEST(GraphText, ParseAndPrintAreInverse) {
   EXPECT_EQ(graph.nodes()[0].label, "layers.0.embedding");
   EXPECT_EQ(graph.value(graph.nodes()[3].results[0]).placement.axes[0].kind,
             AxisPlacement::Kind::partial);
+  EXPECT_EQ(graph.tier(graph.inputs()[4].value), Tier::host);
+  EXPECT_EQ(graph.tier(graph.nodes()[4].results[0]), Tier::file);
+  EXPECT_EQ(graph.tier(graph.inputs()[0].value), Tier::device);
 }
 
 TEST(GraphText, AttributesSurvive) {
@@ -110,6 +114,7 @@ TEST(GraphText, MistakesAreNamedWithTheirLine) {
       {"graph g\n%y: fp32[] = op() {a=1 b=2}", "expected '}'"},
       {"graph g\n%y: fp32[] = op() rest", "unexpected text 'rest'"},
       {"graph g\n%y: fp32[] @(xp:0) = op()", "'xp' is no mesh axis"},
+      {"graph g\n%y: fp32[] @disk = op()", "'disk' is no tier; expected host or file"},
       {"graph g\nreturn \"y\" %y", "line 2, column 14: %y is used before it is defined"},
       {"graph g\ngraph h", "'graph' is no item"},
   };

@@ -299,6 +299,14 @@ void add_training(Table& table) {
         statistic(t, {6, 38}, 1),  statistic(t, {6, 38}, 2),    statistic(t, {6, 38}, 3), v,
         of({sums(t), {}}, {1e-3}), of({DType::int64, {}}, {7}), of({sums(t), {}}, {0.5})};
   });
+  table.add("sum_of_squares", {}, {{6, 39}});
+  table.add("norm_of_sums", {}, [](DType) {
+    return Operands{of({DType::fp64, {3}}, {1.5, 2, 3}), of({DType::fp64, {1}}, {0.25})};
+  });
+  table.add("fetch", {}, {{6, 39}});
+  table.add("fetch", {{"begin", 5}, {"end", 77}}, {{6, 39}});
+  table.add("store", {}, {{6, 39}});
+  table.add("store", {{"begin", 5}}, {{3, 7}, {6, 39}});
   table.add("cache_write", {}, [](DType t) {
     return Operands{activation(t, {2, 9, 4, 8}, 1), activation(t, {2, 3, 4, 8}, 2),
                     of({DType::int32, {2, 3}}, {0, 1, 2, 6, 4, 5})};

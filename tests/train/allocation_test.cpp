@@ -19,6 +19,7 @@
 
 #include "data/loader.h"
 #include "train/metrics.h"
+#include "train/offload.h"
 #include "train/run.h"
 #include "train/step_runner.h"
 #include "train/weights.h"
@@ -132,7 +133,8 @@ class SteadyStep : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(SteadyStep, AllocatesNothing) {
   const RunPlace place;
-  config::RunConfig config = place.config("run", 10, {GetParam()});
+  config::RunConfig config =
+      place.config("run", 10, {GetParam(), "memory.file=" + place.path().string() + ":64MiB"});
   config.model.hidden = 64;
   config.model.ffn = 96;
   const models::Architecture model = models::resolve(config.model, 280, 16);
@@ -140,7 +142,7 @@ TEST_P(SteadyStep, AllocatesNothing) {
   const train::CompiledRun compiled =
       train::compile_run(config, model, cost::describe_here(), passes);
   ASSERT_EQ(compiled.micro_batches, 2);
-  const runtime::Executor executor(compiled.plan);
+  const runtime::Executor executor(compiled.plan, train::executor_options(config.memory));
   train::draw_parameters(model, 1, train::into(executor));
   const train::StepRunner runner(executor, 1);
   runner.refresh();
@@ -175,6 +177,14 @@ TEST_P(SteadyStep, AllocatesNothing) {
 INSTANTIATE_TEST_SUITE_P(Recipes, SteadyStep,
                          ::testing::Values("precision.recipe=fp32", "precision.recipe=bf16"),
                          [](const auto& test) { return std::string(test.param).substr(17); });
+INSTANTIATE_TEST_SUITE_P(
+    Tiers, SteadyStep,
+    ::testing::Values("memory.offload=optimizer:host,gradients:host,parameters:host",
+                      "memory.offload=optimizer:file,gradients:file,parameters:host,"
+                      "activations:file"),
+    [](const auto& test) {
+      return std::string(test.param).find("file") == std::string::npos ? "host" : "file";
+    });
 
 // The counter itself: it sees what any thread of the program allocates.
 TEST(AllocationCounter, Counts) {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "base/arena.h"
@@ -94,6 +96,40 @@ double measure_copy_bandwidth() {
     });
   });
   return 2.0 * static_cast<double>(kBytes) / seconds;
+}
+
+double measure_link_bandwidth() {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::size_t kBytes = std::size_t{256} << 20, kPart = std::size_t{4} << 20;
+  const Arena from(kBytes), to(kBytes);
+  std::memset(from.data(), 1, kBytes);
+  std::memset(to.data(), 1, kBytes);
+  ProductSpec spec;
+  spec.m = spec.n = spec.k = 768;
+  spec.a = spec.b = spec.result = DType::fp32;
+  const auto product = make_gemm(spec, Machine::detect());
+  const auto elements = static_cast<std::size_t>(spec.m * spec.n);
+  const Arena a(4 * elements), b(4 * elements), result(4 * elements);
+  const Arena scratch(product->scratch_bytes());
+  double rate = 0;
+  std::atomic<bool> done = false;
+  std::thread copies([&] {
+    const auto start = Clock::now();
+    double seconds = 0;
+    std::size_t moved = 0;
+    for (std::size_t at = 0; seconds < kSeconds; at = (at + kPart) % kBytes) {
+      std::memcpy(to.data() + at, from.data() + at, kPart);
+      moved += kPart;
+      seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    }
+    rate = static_cast<double>(moved) / seconds;
+    done = true;
+  });
+  while (!done) {
+    product->run({a.data(), b.data(), nullptr, nullptr, result.data(), scratch.data()});
+  }
+  copies.join();
+  return rate;
 }
 
 }  // namespace bessemer::kernels::cpu

@@ -14,4 +14,8 @@ double measure_matmul_peak(DType dtype);
 /// Bytes read plus bytes written per second by a copy far larger than the caches.
 double measure_copy_bandwidth();
 
+/// Bytes that one more thread copies per second while all threads compute: the link between device
+/// and host on this backend.
+double measure_link_bandwidth();
+
 }  // namespace bessemer::kernels::cpu

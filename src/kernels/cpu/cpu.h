@@ -36,7 +36,7 @@ Prepared silu(const KernelRequest& request);
 Prepared silu_grad(const KernelRequest& request);
 Prepared swiglu(const KernelRequest& request);
 
-// One file each; global_norm and adamw_update are in optimizer.cpp.
+// One file each; global_norm, sum_of_squares, norm_of_sums and adamw_update are in optimizer.cpp.
 Prepared swiglu_grad(const KernelRequest& request);
 Prepared rope(const KernelRequest& request);
 Prepared reduce_sum(const KernelRequest& request);
@@ -44,6 +44,8 @@ Prepared embedding(const KernelRequest& request);
 Prepared embedding_grad(const KernelRequest& request);
 Prepared dropout(const KernelRequest& request);
 Prepared global_norm(const KernelRequest& request);
+Prepared sum_of_squares(const KernelRequest& request);
+Prepared norm_of_sums(const KernelRequest& request);
 Prepared adamw_update(const KernelRequest& request);
 
 // step_decision.cpp

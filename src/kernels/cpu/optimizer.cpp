@@ -12,6 +12,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/prepare.h"
 #include "kernels/cpu/strided_copy.h"
+#include "kernels/norm_block.h"
 
 #ifndef BESSEMER_KERNELS_CPU_OPTIMIZER_ARGUMENTS
 #define BESSEMER_KERNELS_CPU_OPTIMIZER_ARGUMENTS
@@ -38,9 +39,6 @@ struct AdamWBuffers {
   float* new_m;
   float* new_v;
 };
-
-/// Elements of one partial sum of the global norm.
-inline constexpr std::int64_t kNormBlock = 32768;
 
 }  // namespace bessemer::kernels::cpu
 #endif
@@ -185,6 +183,37 @@ Prepared adamw_update(const KernelRequest& request) {
     parallel_for(elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(update)(values, pointers, begin, end);
     });
+  });
+}
+
+Prepared sum_of_squares(const KernelRequest& request) {
+  const TensorType& x = request.operand(0);
+  if (!is_fp32_or_bf16(x.dtype)) {
+    return Declined{fmt::format("x is {}; this kernel does fp32 and bf16", name_of(x.dtype))};
+  }
+  return make_kernel([elements = x.elements(), dtype = x.dtype](const KernelBuffers& buffers) {
+    parallel_for(norm_blocks(elements), 1, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t b = first; b < last; ++b) {
+        const std::int64_t begin = b * kNormBlock;
+        buffers.result<double>(0)[b] = HWY_DYNAMIC_DISPATCH(sum_of_squares)(
+            buffers.operand<void>(0), dtype, begin, std::min(kNormBlock, elements - begin));
+      }
+    });
+  });
+}
+
+Prepared norm_of_sums(const KernelRequest& request) {
+  if (request.results[0].dtype != DType::fp32) return Declined{"the norm is not fp32"};
+  std::vector<std::int64_t> counts;
+  for (std::size_t i = 0; i < request.operands.size(); ++i) {
+    counts.push_back(request.operand(i).elements());
+  }
+  return make_kernel([counts = std::move(counts)](const KernelBuffers& buffers) {
+    double sum = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      for (std::int64_t b = 0; b < counts[i]; ++b) sum += buffers.operand<double>(i)[b];
+    }
+    *buffers.result<float>(0) = static_cast<float>(std::sqrt(sum));
   });
 }
 

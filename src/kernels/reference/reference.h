@@ -44,6 +44,10 @@ Prepared clip_coefficient(const KernelRequest& request);
 Prepared count_step(const KernelRequest& request);
 Prepared adamw_update(const KernelRequest& request);
 Prepared cache_write(const KernelRequest& request);
+Prepared fetch(const KernelRequest& request);
+Prepared store(const KernelRequest& request);
+Prepared sum_of_squares(const KernelRequest& request);
+Prepared norm_of_sums(const KernelRequest& request);
 Prepared fused(const KernelRequest& request);
 
 }  // namespace bessemer::kernels::reference

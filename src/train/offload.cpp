@@ -1,0 +1,81 @@
+#include "train/offload.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "plan/report.h"
+#include "runtime/file_rates.h"
+#include "train/compile.h"
+
+namespace bessemer::train {
+namespace {
+
+ir::Tier tier_of(config::OffloadTier to, const config::MemoryConfig& memory) {
+  switch (to) {
+    case config::OffloadTier::host: return ir::Tier::host;
+    case config::OffloadTier::file: return ir::Tier::file;
+    case config::OffloadTier::automatic: break;
+  }
+  return memory.file && !memory.host ? ir::Tier::file : ir::Tier::host;
+}
+
+ir::Tier& tier_for(config::TensorClass what, passes::OffloadOptions& options) {
+  switch (what) {
+    case config::TensorClass::optimizer: return options.optimizer;
+    case config::TensorClass::gradients: return options.gradients;
+    case config::TensorClass::parameters: return options.parameters;
+    case config::TensorClass::activations: break;
+  }
+  return options.activations;
+}
+
+}  // namespace
+
+passes::OffloadOptions offload_options(const config::MemoryConfig& memory) {
+  passes::OffloadOptions options;
+  if (!memory.offload) return options;
+  for (const config::OffloadItem& item : *memory.offload) {
+    tier_for(item.what, options) = tier_of(item.to, memory);
+  }
+  return options;
+}
+
+plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
+                         const config::MemoryConfig& memory,
+                         const cost::MachineDescription& machine, passes::Runner& runner) {
+  if (!memory.offload || memory.offload->empty()) return plan::make_plan(graphs, machine);
+  const passes::OffloadOptions options = offload_options(memory);
+  const passes::TierMap tiers = passes::choose_tiers(graphs, options);
+  const passes::Pass pass{"offload", [&](ir::Graph graph) {
+                            return passes::offload(std::move(graph), tiers, options, machine);
+                          }};
+  std::vector<ir::Graph> moved;
+  for (const ir::Graph* graph : graphs) moved.push_back(runner.run(*graph, {pass}));
+  std::vector<const ir::Graph*> all;
+  for (const ir::Graph& graph : moved) all.push_back(&graph);
+  return plan::make_plan(all, machine);
+}
+
+runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory) {
+  runtime::ExecutorOptions options;
+  if (memory.file) options.file_directory = memory.file->directory;
+  return options;
+}
+
+cost::MachineDescription with_file_rates(cost::MachineDescription machine,
+                                         const config::MemoryConfig& memory, FileRates rates) {
+  if (!memory.file) return machine;
+  const std::string directory = memory.file->directory.string();
+  auto known = machine.directories.find(directory);
+  if (known == machine.directories.end()) {
+    if (rates == FileRates::cached) return machine;
+    log::info("measuring how fast {} is read and written", directory);
+    const auto [read, write] = runtime::measure_file_rates(directory);
+    known = machine.directories.emplace(directory, cost::FileRates{read, write}).first;
+    if (machine.measured) keep_calibration(machine);
+  }
+  machine.file_read_bandwidth = known->second.read;
+  machine.file_write_bandwidth = known->second.write;
+  return machine;
+}
+
+}  // namespace bessemer::train
