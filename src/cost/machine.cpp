@@ -45,8 +45,9 @@ std::map<std::string, FileRates> directories_of(const nlohmann::json& json,
 double predicted_seconds(const ops::Work& work, DType compute, const MachineDescription& machine) {
   // Element-wise arithmetic of the vector units is far below a matmul's rate; an eighth is the
   // ratio of their throughput without fused multiply-adds kept in registers.
-  const double rate = work.matmul ? machine.matmul_flops(compute) : machine.matmul_flops_fp32 / 8;
-  const double arithmetic = work.flops / rate;
+  const double vector_rate = machine.matmul_flops_fp32 / 8;
+  const double rate = work.matmul ? machine.layer_flops(compute) : vector_rate;
+  const double arithmetic = work.flops / rate + work.vector_flops / vector_rate;
   const double memory = (work.bytes_read + work.bytes_written) / machine.copy_bandwidth;
   return std::max(arithmetic, memory) + machine.instruction_overhead;
 }
@@ -92,6 +93,9 @@ std::optional<MachineDescription> load(const std::filesystem::path& path,
   machine.matmul_flops_fp32 = number("matmul_flops_fp32");
   machine.matmul_flops_bf16 = number("matmul_flops_bf16");
   machine.copy_bandwidth = number("copy_bandwidth");
+  if (!json.contains("layer_flops_fp32")) return std::nullopt;  // of an older version
+  machine.layer_flops_fp32 = number("layer_flops_fp32");
+  machine.layer_flops_bf16 = number("layer_flops_bf16");
   if (!json.contains("host_bandwidth")) return std::nullopt;  // of an older version
   machine.host_bandwidth = number("host_bandwidth");
   if (!json.contains("name") || json["name"] != here.name) return std::nullopt;
@@ -104,6 +108,8 @@ void save(const MachineDescription& machine, const std::filesystem::path& path) 
   nlohmann::json json{{"name", machine.name},
                       {"matmul_flops_fp32", machine.matmul_flops_fp32},
                       {"matmul_flops_bf16", machine.matmul_flops_bf16},
+                      {"layer_flops_fp32", machine.layer_flops_fp32},
+                      {"layer_flops_bf16", machine.layer_flops_bf16},
                       {"copy_bandwidth", machine.copy_bandwidth},
                       {"host_bandwidth", machine.host_bandwidth}};
   for (const auto& [directory, rates] : machine.directories) {

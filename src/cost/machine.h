@@ -25,6 +25,9 @@ struct MachineDescription {
   kernels::Machine cpu;
   double matmul_flops_fp32 = 100e9;  // flop/s, all threads
   double matmul_flops_bf16 = 100e9;
+  double layer_flops_fp32 =
+      90e9;  // of the products of a layer, forward and backward: below the peak
+  double layer_flops_bf16 = 90e9;
   double copy_bandwidth = 10e9;        // bytes read plus bytes written, per second
   double instruction_overhead = 3e-6;  // seconds
   // Links between tiers, bytes moved per second by one thread beside the arithmetic.
@@ -36,6 +39,9 @@ struct MachineDescription {
 
   double matmul_flops(DType dtype) const {
     return dtype == DType::bf16 ? matmul_flops_bf16 : matmul_flops_fp32;
+  }
+  double layer_flops(DType dtype) const {
+    return dtype == DType::bf16 ? layer_flops_bf16 : layer_flops_fp32;
   }
 };
 

@@ -25,6 +25,10 @@ void check_layer(const Checker& check, std::size_t first, const Attributes& attr
   require(chunk > 0, "attribute 'chunk' is {}, expected 1 or more rows", chunk);
 }
 
+// Arithmetic on each logit beside the products: maximum, exponential and sum, and for the gradient
+// an exponential again; with the passes over the chunk's logits that go with it.
+constexpr double kSoftmaxFlops = 40;
+
 // Each chunk reads the whole of w; `products` products of the size of the logits.
 Work layer_work(const OpUse& use, std::span<const TensorType> results, std::size_t first,
                 int products) {
@@ -37,6 +41,8 @@ Work layer_work(const OpUse& use, std::span<const TensorType> results, std::size
                                   static_cast<double>(use.attributes.integer("chunk")));
   work.bytes_read += std::max(chunks - 1, 0.0) * static_cast<double>(w.bytes());
   work.matmul = true;
+  work.vector_flops = kSoftmaxFlops * (products > 1 ? 3 : 1) * static_cast<double>(x.dim(0)) *
+                      static_cast<double>(w.dim(0));
   return work;
 }
 

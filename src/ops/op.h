@@ -37,7 +37,8 @@ struct Work {
   double flops = 0;
   double bytes_read = 0;
   double bytes_written = 0;
-  bool matmul = false;  // bound by the matmul peak rather than by vector units
+  bool matmul = false;      // `flops` are matrix products' rather than the vector units'
+  double vector_flops = 0;  // of the vector units, between the products: softmax, exponentials
 };
 using WorkFn = Work (*)(const OpUse& use, std::span<const TensorType> results);
 

@@ -176,6 +176,8 @@ cost::MachineDescription calibrate() {
   cost::MachineDescription machine = cost::describe_here();
   machine.matmul_flops_fp32 = kernels::cpu::measure_matmul_peak(DType::fp32);
   machine.matmul_flops_bf16 = kernels::cpu::measure_matmul_peak(DType::bf16);
+  machine.layer_flops_fp32 = kernels::cpu::measure_layer_rate(DType::fp32);
+  machine.layer_flops_bf16 = kernels::cpu::measure_layer_rate(DType::bf16);
   machine.copy_bandwidth = kernels::cpu::measure_copy_bandwidth();
   machine.host_bandwidth = kernels::cpu::measure_link_bandwidth();
   machine.measured = true;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <tuple>
 #include <thread>
 #include <vector>
 
@@ -20,9 +21,12 @@ namespace {
 
 constexpr double kSeconds = 0.6;
 
-/// The fastest tenth of repeated runs over `seconds`: the rest is what other programs took.
+constexpr double kFastest = 0.1;  // of repeated runs: the rest is what other programs took
+constexpr double kMedian = 0.5;
+
+/// That share of the way from the fastest of repeated runs over `seconds` to the slowest.
 template <typename Body>
-double typical_seconds(double seconds, const Body& body) {
+double typical_seconds(double seconds, double share, const Body& body) {
   using Clock = std::chrono::steady_clock;
   body();  // pages and caches
   std::vector<double> runs;
@@ -35,28 +39,39 @@ double typical_seconds(double seconds, const Body& body) {
     last = now;
   } while (std::chrono::duration<double>(last - begin).count() < seconds || runs.size() < 3);
   std::sort(runs.begin(), runs.end());
-  return runs[runs.size() / 10];
+  return runs[static_cast<std::size_t>(static_cast<double>(runs.size()) * share)];
+}
+
+enum class Operands { same, fresh };  // from run to run: in the caches, or as a step finds them
+
+/// Ones: a zero would be as fast here, but a denormal would not.
+Arena ones(std::size_t elements, DType dtype) {
+  Arena arena(elements * size_of(dtype));
+  if (dtype == DType::bf16) {
+    std::fill_n(reinterpret_cast<BFloat16*>(arena.data()), elements, BFloat16(1.0f));
+  } else {
+    std::fill_n(reinterpret_cast<float*>(arena.data()), elements, 1.0f);
+  }
+  return arena;
 }
 
 /// Seconds of one product; infinite where there is none.
-double product_seconds(const ProductSpec& spec, std::unique_ptr<const Product> product) {
+double product_seconds(const ProductSpec& spec, std::unique_ptr<const Product> product,
+                       double share = kFastest, Operands operands = Operands::same) {
   if (!product) return INFINITY;
-  const auto bytes = [](std::int64_t elements, DType dtype) {
-    return static_cast<std::size_t>(elements) * size_of(dtype);
-  };
-  // Ones: a zero would be as fast here, but a denormal would not.
-  const Arena a(bytes(spec.m * spec.k, spec.a)), b(bytes(spec.k * spec.n, spec.b));
-  for (const Arena* operand : {&a, &b}) {
-    if (spec.a == DType::bf16) {
-      std::fill_n(reinterpret_cast<BFloat16*>(operand->data()), operand->size() / 2,
-                  BFloat16(1.0f));
-    } else {
-      std::fill_n(reinterpret_cast<float*>(operand->data()), operand->size() / 4, 1.0f);
-    }
-  }
-  const Arena result(bytes(spec.m * spec.n, spec.result)), scratch(product->scratch_bytes());
-  return typical_seconds(kSeconds / 2, [&] {
-    product->run({a.data(), b.data(), nullptr, nullptr, result.data(), scratch.data()});
+  const std::size_t sets = operands == Operands::fresh ? 24 : 1;
+  const auto a_elements = static_cast<std::size_t>(spec.m * spec.k);
+  const auto b_elements = static_cast<std::size_t>(spec.k * spec.n);
+  const auto result_elements = static_cast<std::size_t>(spec.m * spec.n);
+  const Arena a = ones(sets * a_elements, spec.a), b = ones(sets * b_elements, spec.b);
+  const Arena result = ones(sets * result_elements, spec.result);  // so that its pages are there
+  const Arena scratch(product->scratch_bytes());
+  std::size_t set = 0;
+  return typical_seconds(kSeconds / 2, share, [&] {
+    product->run({a.data() + set * a_elements * size_of(spec.a),
+                  b.data() + set * b_elements * size_of(spec.b), nullptr, nullptr,
+                  result.data() + set * result_elements * size_of(spec.result), scratch.data()});
+    set = (set + 1) % sets;
   });
 }
 
@@ -84,13 +99,31 @@ double measure_matmul_peak(DType dtype) {
   return peak;
 }
 
+double measure_layer_rate(DType dtype) {
+  const Machine machine = Machine::detect();
+  const std::int64_t rows = 1024, hidden = 768, wide = 4 * hidden;
+  double flops = 0, seconds = 0;
+  for (const auto& [m, n, k, transpose_a, transpose_b] :
+       {std::tuple{rows, wide, hidden, false, true}, std::tuple{rows, hidden, wide, false, false},
+        std::tuple{wide, hidden, rows, true, false}}) {
+    ProductSpec spec;
+    spec.m = m, spec.n = n, spec.k = k;
+    spec.transpose_a = transpose_a, spec.transpose_b = transpose_b;
+    spec.a = spec.b = dtype;
+    spec.result = transpose_a ? DType::fp32 : dtype;
+    flops += 2.0 * static_cast<double>(m * n * k);
+    seconds += product_seconds(spec, make_product(spec, machine), kMedian, Operands::fresh);
+  }
+  return flops / seconds;
+}
+
 double measure_copy_bandwidth() {
   constexpr std::int64_t kBytes = std::int64_t{512} << 20;
   const Arena from(kBytes), to(kBytes);
   parallel_for(kBytes, 4096, [&](std::int64_t begin, std::int64_t end) {
     std::memset(from.data() + begin, 1, static_cast<std::size_t>(end - begin));
   });
-  const double seconds = typical_seconds(kSeconds, [&] {
+  const double seconds = typical_seconds(kSeconds, kFastest, [&] {
     parallel_for(kBytes, 4096, [&](std::int64_t begin, std::int64_t end) {
       std::memcpy(to.data() + begin, from.data() + begin, static_cast<std::size_t>(end - begin));
     });

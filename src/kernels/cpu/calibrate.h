@@ -11,6 +11,10 @@ namespace bessemer::kernels::cpu {
 /// the runs. fp32 or bf16; Error for another dtype.
 double measure_matmul_peak(DType dtype);
 
+/// The same of the products of a transformer layer, forward and both gradients, as they run in a
+/// step: what predicted times are made of. At most measure_matmul_peak, as a rule.
+double measure_layer_rate(DType dtype);
+
 /// Bytes read plus bytes written per second by a copy far larger than the caches.
 double measure_copy_bandwidth();
 
