@@ -6,7 +6,16 @@
 namespace bessemer::plan {
 namespace {
 
-std::string category_of(ir::Role role) {
+const Program* largest(const Plan& plan) {
+  const auto at = std::max_element(
+      plan.programs.begin(), plan.programs.end(),
+      [](const Program& a, const Program& b) { return a.transient_bytes < b.transient_bytes; });
+  return at == plan.programs.end() ? nullptr : &*at;
+}
+
+}  // namespace
+
+std::string_view category_of(ir::Role role) {
   switch (role) {
     case ir::Role::parameter: return "parameters";
     case ir::Role::gradient: return "gradients";
@@ -18,7 +27,7 @@ std::string category_of(ir::Role role) {
   return "data";
 }
 
-std::string category_of(TransientBuffer::Kind kind) {
+std::string_view category_of(TransientBuffer::Kind kind) {
   switch (kind) {
     case TransientBuffer::Kind::stash: return "stash";
     case TransientBuffer::Kind::scratch: return "scratch";
@@ -28,22 +37,13 @@ std::string category_of(TransientBuffer::Kind kind) {
   return "transients";
 }
 
-const Program* largest(const Plan& plan) {
-  const auto at = std::max_element(
-      plan.programs.begin(), plan.programs.end(),
-      [](const Program& a, const Program& b) { return a.transient_bytes < b.transient_bytes; });
-  return at == plan.programs.end() ? nullptr : &*at;
-}
-
-}  // namespace
-
 std::vector<LedgerEntry> ledger(const Plan& plan) {
   std::vector<LedgerEntry> entries;
   std::size_t named = 0;
-  const auto add = [&](std::string category, std::string name, std::size_t bytes) {
+  const auto add = [&](std::string_view category, std::string name, std::size_t bytes) {
     if (bytes == 0) return;
     named += bytes;
-    entries.push_back({std::move(category), std::move(name), bytes});
+    entries.push_back({std::string(category), std::move(name), bytes});
   };
   for (const CatalogEntry& entry : plan.catalog) {
     add(category_of(entry.role), entry.name, align_up(entry.type.bytes()));

@@ -98,6 +98,7 @@ class ProgramLowering {
     instruction.seconds = cost::predicted_seconds(instruction.work, compute_dtype(use), machine_);
     Bound bound;
     bound.node = static_cast<int>(&node - graph_.nodes().data());
+    instruction.moment = bound.node;
     for (const ValueId o : node.operands)
       bound.operands.push_back(o == kAbsent ? -1 : buffer_of(o));
     for (const ValueId r : node.results) bound.results.push_back(buffer_of(r));
@@ -117,8 +118,9 @@ class ProgramLowering {
     instruction.run = std::move(chosen.kernel);
     instruction.work = ops::memory_work(use, std::vector{copy.type});
     instruction.seconds = cost::predicted_seconds(instruction.work, DType::fp32, machine_);
+    instruction.moment = static_cast<int>(graph_.nodes().size());
     program_.instructions.push_back(std::move(instruction));
-    bound_.push_back({{copy.from}, {copy.to}, static_cast<int>(graph_.nodes().size())});
+    bound_.push_back({{copy.from}, {copy.to}, program_.instructions.back().moment});
   }
 
   // Blocks of all transient buffers and of each instruction's scratch, on the graph's clock.

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cost/machine.h"
@@ -41,6 +42,7 @@ struct Instruction {
   std::size_t scratch_bytes = 0;
   ops::Work work;
   double seconds = 0;  // predicted
+  int moment = 0;      // on the clock of TransientBuffer::first and last
 };
 
 /// A named place that the caller fills (data) or reads (results).
@@ -102,5 +104,9 @@ Plan make_plan(const std::vector<const ir::Graph*>& graphs,
 /// Every byte of the arena under a name: persistent tensors, data, and the transient region as it
 /// is at the peak of the program that needs most of it. The entries sum to arena_bytes exactly.
 std::vector<LedgerEntry> ledger(const Plan& plan);
+
+/// The account of the ledger that such bytes fall into.
+std::string_view category_of(ir::Role role);
+std::string_view category_of(TransientBuffer::Kind kind);
 
 }  // namespace bessemer::plan

@@ -31,8 +31,10 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
                         const cost::MachineDescription& machine, passes::Runner& runner);
 
 /// How the plan of a run is shown, by `bessemer plan` and in runs/NAME/plan.txt: its model, batch
-/// and recipe in the heading (report_options.cpp).
-plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run);
+/// and recipe in the heading, what lies outside the arena beside it (outside.h says what
+/// `resident_now` is).
+plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run,
+                                   std::size_t resident_now);
 
 /// Programs "refresh" (maybe), "prefill" and "decode": generation of one sequence.
 plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
-#include "checkpoint/background_writer.h"
 #include "config/names.h"
 #include "train/compile.h"
+#include "train/outside.h"
 
 namespace bessemer::train {
 namespace {
@@ -17,20 +17,10 @@ std::string model_text(const models::Architecture& a) {
       a.ffn, a.vocabulary, static_cast<double>(models::parameter_count(a)) / 1e6);
 }
 
-// The copy that a checkpoint is written from while training goes on.
-std::size_t snapshot_bytes(const plan::Plan& plan) {
-  std::vector<checkpoint::TensorSpec> specs;
-  for (const plan::CatalogEntry& entry : plan.catalog) {
-    if (entry.role == ir::Role::parameter || entry.role == ir::Role::optimizer) {
-      specs.push_back({entry.name, entry.type});
-    }
-  }
-  return checkpoint::BackgroundWriter::snapshot_bytes(specs);
-}
-
 }  // namespace
 
-plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run) {
+plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run,
+                                   std::size_t resident_now) {
   plan::ReportOptions options;
   options.micro_batches = run.micro_batches;
   options.tokens_per_step = *config.train.global_batch_size * config.data.sequence_length;
@@ -40,10 +30,7 @@ plan::ReportOptions report_options(const config::RunConfig& config, const Compil
       config.train.name, model_text(run.architecture), *config.train.global_batch_size,
       config.data.sequence_length, run.micro_batches, run.micro_batches == 1 ? "" : "es",
       config.train.micro_batch_size, config::name_of(config.precision.recipe));
-  if (config.checkpoint.every > 0) {
-    options.heading += fmt::format("beside   {} outside the arena, to write checkpoints from\n",
-                                   plan::bytes_text(snapshot_bytes(run.plan)));
-  }
+  options.outside = outside_arena(config, run, resident_now);
   return options;
 }
 
