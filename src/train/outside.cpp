@@ -7,7 +7,7 @@ namespace {
 
 // Code of the kernels, thread stacks and small heaps, which become resident at their first use:
 // measured over the runs of tests/cli/memory_test.cpp.
-constexpr std::size_t kFirstUse = std::size_t{4} << 20;
+constexpr std::size_t kFirstUse = std::size_t{1} << 20;
 
 std::size_t snapshot_bytes(const plan::Plan& plan) {
   std::vector<checkpoint::TensorSpec> specs;
