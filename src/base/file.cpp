@@ -60,6 +60,31 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+FileReader::FileReader(const std::filesystem::path& path) : path_(path) {
+  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) fail_system(path, "cannot open");
+  struct stat info {};
+  if (::fstat(descriptor_, &info) == 0 && S_ISREG(info.st_mode)) {
+    size_ = static_cast<std::size_t>(info.st_size);
+    return;
+  }
+  ::close(descriptor_);
+  fail_input("{}: not a regular file", path.string());
+}
+
+FileReader::~FileReader() { ::close(descriptor_); }
+
+void FileReader::read(std::size_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t n = ::pread(descriptor_, out.data(), out.size(), static_cast<::off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_system(path_, "cannot read");
+    if (n == 0) fail_input("{}: ends at byte {}; it was cut short", path_.string(), offset);
+    out = out.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::size_t>(n);
+  }
+}
+
 std::string read_file(const std::filesystem::path& path) {
   const MappedFile file(path);
   const auto bytes = file.bytes();

@@ -31,6 +31,26 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// A file read at given places, without a position and without being mapped: what was read lies
+/// nowhere but with the reader, and does not count as memory of the process. Any number of threads.
+class FileReader {
+ public:
+  explicit FileReader(const std::filesystem::path& path);
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+  ~FileReader();
+
+  std::size_t size() const { return size_; }
+
+  /// Fills `out` with the bytes from `offset` on; InputError where the file has not that many.
+  void read(std::size_t offset, std::span<std::byte> out) const;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  std::size_t size_ = 0;
+};
+
 std::string read_file(const std::filesystem::path& path);
 
 /// An unbuffered output file that checks every write. `close` flushes to the disk (fsync); a

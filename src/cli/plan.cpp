@@ -3,16 +3,19 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/run_file.h"
 #include "cost/machine.h"
+#include "plan/plot.h"
 #include "plan/report.h"
 #include "train/compile.h"
 #include "train/corpus.h"
 #include "train/memory_planner.h"
 #include "train/offload.h"
+#include "train/resident.h"
 
 namespace bessemer::cli {
 namespace {
@@ -20,6 +23,7 @@ namespace {
 struct PlanOptions {
   RunFileOptions run;
   bool json = false;
+  std::string plot;  // a path; empty: no picture
 };
 
 // Measured rates where they are in the cache; measuring is for `doctor --calibrate` and `train`.
@@ -48,7 +52,8 @@ int plan_run(const PlanOptions& options, const Session& session) {
   train::MemoryPlanner planner(asked, architecture, machine);
   const config::RunConfig config = planner.choose();
   const train::CompiledRun run = train::compile_run(config, architecture, machine, runner);
-  const plan::ReportOptions report = train::report_options(config, run);
+  const plan::ReportOptions report =
+      train::report_options(config, run, train::resident_without_slack());
   if (options.json) {
     nlohmann::json json = plan::to_json(run.plan, report);
     json["parameters"] = models::parameter_count(architecture);
@@ -60,6 +65,11 @@ int plan_run(const PlanOptions& options, const Session& session) {
     print("\n" + train::frontier_text(planner.frontier()));
   }
   flush();
+  if (!options.plot.empty()) {
+    const std::string title = fmt::format("memory over a step of {}", config.train.name);
+    write_file_atomically(options.plot, plan::memory_svg(plan::memory_timeline(run.plan),
+                                                         run.plan.arena_bytes, title));
+  }
   planner.check(run);
   return kDone;
 }
@@ -73,6 +83,10 @@ void add_plan(CLI::App& app, Session& session) {
       "Shows where the memory and the time of a run will go; needs no data, writes nothing");
   add_run_file(*command, options->run);
   command->add_flag("--json", options->json, "Prints the plan as one JSON object");
+  command
+      ->add_option("--plot", options->plot,
+                   "Writes a picture of the memory over a step, by category, with its peak")
+      ->type_name("FILE.svg");
   command->callback([options, &session] {
     session.action = [options, &session] { return plan_run(*options, session); };
   });

@@ -97,8 +97,8 @@ IndexedDataset IndexedDataset::open(const fs::path& prefix) {
   const MappedFile idx(idx_path(prefix));
   IndexedDataset dataset;
   dataset.name_ = bin_path(prefix).string();
-  dataset.bin_file_ = std::make_unique<MappedFile>(bin_path(prefix));
-  dataset.load(Index(idx.bytes(), idx.path().string()), dataset.bin_file_->bytes());
+  dataset.bin_file_ = std::make_unique<FileReader>(bin_path(prefix));
+  dataset.load(Index(idx.bytes(), idx.path().string()), dataset.bin_file_->size());
   return dataset;
 }
 
@@ -106,24 +106,24 @@ IndexedDataset IndexedDataset::from_bytes(std::span<const std::byte> idx,
                                           std::span<const std::byte> bin, const std::string& name) {
   IndexedDataset dataset;
   dataset.name_ = name + ".bin";
-  dataset.load(Index(idx, name + ".idx"), bin);
+  dataset.bin_ = bin;
+  dataset.load(Index(idx, name + ".idx"), bin.size());
   return dataset;
 }
 
-void IndexedDataset::load(const Index& index, std::span<const std::byte> bin) {
+void IndexedDataset::load(const Index& index, std::size_t bin_size) {
   type_ = index.type;
-  bin_ = bin.data();
   const std::uint64_t width = size_of(type_);
   for (std::uint64_t s = 0; s < index.sequences; ++s) {
     const std::int64_t length = index.length(s), pointer = index.pointer(s);
     require_input(length >= 0, "{}: sequence {}: length {}", index.name, s, length);
-    const bool inside = pointer >= 0 && static_cast<std::uint64_t>(pointer) <= bin.size() &&
+    const bool inside = pointer >= 0 && static_cast<std::uint64_t>(pointer) <= bin_size &&
                         static_cast<std::uint64_t>(length) <=
-                            (bin.size() - static_cast<std::uint64_t>(pointer)) / width;
+                            (bin_size - static_cast<std::uint64_t>(pointer)) / width;
     require_input(inside,
                   "{}: sequence {}: {} tokens at byte {} lie outside {} ({} bytes); the two files "
                   "do not belong together or one is cut short",
-                  index.name, s, length, pointer, name_, bin.size());
+                  index.name, s, length, pointer, name_, bin_size);
   }
   require_input(index.indices >= 1, "{}: no document indices, expected one at least", index.name);
   require_input(index.start(0) == 0, "{}: document index 0 is {}, expected 0", index.name,
@@ -159,12 +159,21 @@ void IndexedDataset::load(const Index& index, std::span<const std::byte> bin) {
 void IndexedDataset::read(std::uint64_t d, std::uint64_t begin, std::span<std::int32_t> out) const {
   require(d < documents() && begin <= lengths_[d] && out.size() <= lengths_[d] - begin,
           "{}: tokens {} to {} of document {}", name_, begin, begin + out.size(), d);
-  const std::byte* place = bin_ + offsets_[d] + begin * size_of(type_);
-  if (type_ == TokenType::int32) {
-    if (!out.empty()) std::memcpy(out.data(), place, out.size_bytes());
-    return;
+  // 16-bit tokens are read into the back half of `out` and widened from the front on.
+  const std::span<std::byte> place = std::as_writable_bytes(out).last(out.size() * size_of(type_));
+  read_bytes(offsets_[d] + begin * size_of(type_), place);
+  if (type_ == TokenType::int32) return;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = load_at<std::uint16_t>(place.data() + 2 * i);
   }
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = load_at<std::uint16_t>(place + 2 * i);
+}
+
+void IndexedDataset::read_bytes(std::size_t offset, std::span<std::byte> out) const {
+  if (bin_file_ != nullptr) {
+    bin_file_->read(offset, out);
+  } else if (!out.empty()) {
+    std::memcpy(out.data(), bin_.data() + offset, out.size());
+  }
 }
 
 IndexedDatasetWriter::IndexedDatasetWriter(fs::path prefix, TokenType type)

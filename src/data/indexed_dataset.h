@@ -38,7 +38,8 @@ inline TokenType token_type_for(std::int32_t vocabulary) {
 std::filesystem::path bin_path(const std::filesystem::path& prefix);
 std::filesystem::path idx_path(const std::filesystem::path& prefix);
 
-/// Memory-mapped, read-only; any number of threads.
+/// Read-only; any number of threads. Tokens are read from the file at each use: they are no memory
+/// of the process (the system keeps what it likes of them in its cache).
 class IndexedDataset {
  public:
   /// InputError names the file and the place in it.
@@ -61,12 +62,13 @@ class IndexedDataset {
 
  private:
   struct Index;
-  void load(const Index& index, std::span<const std::byte> bin);
+  void load(const Index& index, std::size_t bin_size);
+  void read_bytes(std::size_t offset, std::span<std::byte> out) const;
 
   std::string name_;
   TokenType type_ = TokenType::int32;
-  std::unique_ptr<MappedFile> bin_file_;
-  const std::byte* bin_ = nullptr;
+  std::unique_ptr<FileReader> bin_file_;  // null: from bytes
+  std::span<const std::byte> bin_;
   std::vector<std::uint64_t> offsets_;  // of documents, in bytes
   std::vector<std::uint64_t> lengths_;  // of documents, in tokens
   std::uint64_t tokens_ = 0;

@@ -6,28 +6,6 @@
 namespace bessemer::plan {
 namespace {
 
-std::string category_of(ir::Role role) {
-  switch (role) {
-    case ir::Role::parameter: return "parameters";
-    case ir::Role::gradient: return "gradients";
-    case ir::Role::optimizer: return "optimizer";
-    case ir::Role::weight: return "weights";
-    case ir::Role::cache: return "cache";
-    case ir::Role::data: return "data";
-  }
-  return "data";
-}
-
-std::string category_of(TransientBuffer::Kind kind) {
-  switch (kind) {
-    case TransientBuffer::Kind::stash: return "stash";
-    case TransientBuffer::Kind::scratch: return "scratch";
-    case TransientBuffer::Kind::transient:
-    case TransientBuffer::Kind::result: return "transients";
-  }
-  return "transients";
-}
-
 // A tier's transients in one program.
 LowerTransients transients_of(const Program& program, ir::Tier tier) {
   switch (tier) {
@@ -39,11 +17,10 @@ LowerTransients transients_of(const Program& program, ir::Tier tier) {
 }
 
 const Program* largest(const Plan& plan, ir::Tier tier) {
-  const auto at = std::max_element(plan.programs.begin(), plan.programs.end(),
-                                   [&](const Program& a, const Program& b) {
-                                     return transients_of(a, tier).bytes <
-                                            transients_of(b, tier).bytes;
-                                   });
+  const auto at = std::max_element(
+      plan.programs.begin(), plan.programs.end(), [&](const Program& a, const Program& b) {
+        return transients_of(a, tier).bytes < transients_of(b, tier).bytes;
+      });
   return at == plan.programs.end() ? nullptr : &*at;
 }
 
@@ -51,10 +28,10 @@ const Program* largest(const Plan& plan, ir::Tier tier) {
 void add_tier(const Plan& plan, ir::Tier tier, std::vector<LedgerEntry>& entries) {
   std::size_t named = 0;
   const std::size_t alignment = tier == ir::Tier::file ? kFileAlignment : Arena::kAlignment;
-  const auto add = [&](std::string category, std::string name, std::size_t bytes) {
+  const auto add = [&](std::string_view category, std::string name, std::size_t bytes) {
     if (bytes == 0) return;
     named += bytes;
-    entries.push_back({std::move(category), std::move(name), bytes, tier});
+    entries.push_back({std::string(category), std::move(name), bytes, tier});
   };
   for (const CatalogEntry& entry : plan.catalog) {
     if (entry.tier != tier) continue;
@@ -73,6 +50,28 @@ void add_tier(const Plan& plan, ir::Tier tier, std::vector<LedgerEntry>& entries
 }
 
 }  // namespace
+
+std::string_view category_of(ir::Role role) {
+  switch (role) {
+    case ir::Role::parameter: return "parameters";
+    case ir::Role::gradient: return "gradients";
+    case ir::Role::optimizer: return "optimizer";
+    case ir::Role::weight: return "weights";
+    case ir::Role::cache: return "cache";
+    case ir::Role::data: return "data";
+  }
+  return "data";
+}
+
+std::string_view category_of(TransientBuffer::Kind kind) {
+  switch (kind) {
+    case TransientBuffer::Kind::stash: return "stash";
+    case TransientBuffer::Kind::scratch: return "scratch";
+    case TransientBuffer::Kind::transient:
+    case TransientBuffer::Kind::result: return "transients";
+  }
+  return "transients";
+}
 
 std::vector<LedgerEntry> ledger(const Plan& plan) {
   std::vector<LedgerEntry> entries;

@@ -73,9 +73,8 @@ class ProgramLowering {
     for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
       const ir::Output& output = graph_.outputs()[i];
       if (output.kind != ir::Output::Kind::result) continue;
-      program_.results.push_back(
-          {output.name, graph_.type(output.value),
-           place_of_buffer(storage_.buffer_of_output[i]).offset});
+      program_.results.push_back({output.name, graph_.type(output.value),
+                                  place_of_buffer(storage_.buffer_of_output[i]).offset});
     }
     return std::move(program_);
   }
@@ -105,6 +104,7 @@ class ProgramLowering {
     instruction.seconds = cost::predicted_seconds(use, instruction.work, machine_);
     Bound bound;
     bound.node = static_cast<int>(&node - graph_.nodes().data());
+    instruction.moment = bound.node;
     for (const ValueId o : node.operands)
       bound.operands.push_back(o == kAbsent ? -1 : buffer_of(o));
     for (const ValueId r : node.results) bound.results.push_back(buffer_of(r));
@@ -126,8 +126,8 @@ class ProgramLowering {
     const ir::Tier tier = graph_.tier(fetch ? node.operands[0] : node.results[0]);
     const TensorType& moved = graph_.type(fetch ? node.results[0] : node.operands[0]);
     bound.lower = fetch ? bound.operands[0] : bound.results[0];
-    bound.skipped = static_cast<std::size_t>(node.attributes.integer("begin", 0)) *
-                    size_of(moved.dtype);
+    bound.skipped =
+        static_cast<std::size_t>(node.attributes.integer("begin", 0)) * size_of(moved.dtype);
     if (tier == ir::Tier::device) return;
     instruction.stream = fetch ? Stream::fetch : Stream::store;
     instruction.seconds = cost::transfer_seconds(
@@ -135,9 +135,9 @@ class ProgramLowering {
         fetch ? cost::Direction::to_device : cost::Direction::from_device, machine_);
     if (tier != ir::Tier::file) return;
     instruction.kernel = "file";
-    instruction.file = FileTransfer{fetch ? FileTransfer::Direction::read
-                                          : FileTransfer::Direction::write,
-                                    0, 0, moved.bytes()};
+    instruction.file =
+        FileTransfer{fetch ? FileTransfer::Direction::read : FileTransfer::Direction::write, 0, 0,
+                     moved.bytes()};
     const int on_device = fetch ? bound.results[0] : bound.operands[0];
     meets_file_.insert(on_device);
   }
@@ -182,22 +182,23 @@ class ProgramLowering {
     instruction.run = std::move(chosen.kernel);
     instruction.work = ops::memory_work(use, std::vector{copy.type});
     instruction.seconds = cost::predicted_seconds(use, instruction.work, machine_);
+    instruction.moment = static_cast<int>(graph_.nodes().size());
     for (const int b : {copy.from, copy.to}) {
       require(storage_.buffers[static_cast<std::size_t>(b)].tier != ir::Tier::file,
               "{} in the file tier would have to be copied at the end of {}", copy.name,
               graph_.name());
     }
     program_.instructions.push_back(std::move(instruction));
-    bound_.push_back({{copy.from}, {copy.to}, static_cast<int>(graph_.nodes().size())});
+    bound_.push_back({{copy.from}, {copy.to}, program_.instructions.back().moment});
   }
 
   // Transient buffers of every tier, and each instruction's scratch, on the graph's clock.
   void assign() {
     list_transients();
-    program_.transient_bytes = assign_tier(ir::Tier::device, program_.live_peak_bytes,
-                                           program_.live_peak_at);
-    for (const auto& [tier, lower] : {std::pair(ir::Tier::host, &program_.host),
-                                      std::pair(ir::Tier::file, &program_.file)}) {
+    program_.transient_bytes =
+        assign_tier(ir::Tier::device, program_.live_peak_bytes, program_.live_peak_at);
+    for (const auto& [tier, lower] :
+         {std::pair(ir::Tier::host, &program_.host), std::pair(ir::Tier::file, &program_.file)}) {
       lower->bytes = assign_tier(tier, lower->live_peak_bytes, lower->live_peak_at);
     }
   }
@@ -212,9 +213,8 @@ class ProgramLowering {
       using Kind = TransientBuffer::Kind;
       const bool stash = buffer.first <= boundary && buffer.last > boundary;
       const Kind kind = buffer.is_result ? Kind::result : stash ? Kind::stash : Kind::transient;
-      program_.transients.push_back({buffer.name, kind,
-                                     room_for(static_cast<int>(b), buffer), 0, buffer.first,
-                                     buffer.last, buffer.tier});
+      program_.transients.push_back({buffer.name, kind, room_for(static_cast<int>(b), buffer), 0,
+                                     buffer.first, buffer.last, buffer.tier});
     }
     scratch_of_.assign(bound_.size(), -1);
     for (std::size_t i = 0; i < bound_.size(); ++i) {
@@ -387,8 +387,8 @@ void lay_out_data(const std::vector<const ir::Graph*>& graphs, Plan& plan, Layou
 
 }  // namespace
 
-Plan make_plan(const std::vector<const ir::Graph*>& graphs,
-               const cost::MachineDescription& machine, const PlanOptions& options) {
+Plan make_plan(const std::vector<const ir::Graph*>& graphs, const cost::MachineDescription& machine,
+               const PlanOptions& options) {
   Plan plan;
   plan.machine = machine;
   Layout layout;

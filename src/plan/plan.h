@@ -83,6 +83,7 @@ struct Instruction {
   std::size_t scratch_bytes = 0;
   ops::Work work;
   double seconds = 0;  // predicted
+  int moment = 0;      // on the clock of TransientBuffer::first and last
 };
 
 /// A named place that the caller fills (data) or reads (results).
@@ -171,5 +172,9 @@ Plan make_plan(const std::vector<const ir::Graph*>& graphs,
 /// region as it is at the peak of the program that needs most of it. The entries of a tier sum to
 /// its arena exactly.
 std::vector<LedgerEntry> ledger(const Plan& plan);
+
+/// The account of the ledger that such bytes fall into.
+std::string_view category_of(ir::Role role);
+std::string_view category_of(TransientBuffer::Kind kind);
 
 }  // namespace bessemer::plan

@@ -116,6 +116,16 @@ std::string largest_text(std::vector<LedgerEntry> entries, std::size_t most) {
   return "largest entries\n" + table.text();
 }
 
+std::string outside_text(const Plan& plan, const std::vector<OutsideEntry>& outside) {
+  if (outside.empty()) return "";
+  Table table({"outside the arena", "bytes", "how known"});
+  for (const OutsideEntry& entry : outside) {
+    table.add({entry.name, bytes_text(entry.bytes), std::string(name_of(entry.how))});
+  }
+  table.add({"process, with the arena", bytes_text(predicted_process_bytes(plan, outside))});
+  return "memory of the process\n" + table.text() + '\n';
+}
+
 std::string programs_text(const Plan& plan) {
   Table table(
       {"program", "instructions", "GFLOP", "GB moved", "predicted", "transients", "lower bound"});
@@ -212,6 +222,21 @@ nlohmann::json to_json(const Program& program) {
 
 }  // namespace
 
+std::string_view name_of(OutsideEntry::How how) {
+  switch (how) {
+    case OutsideEntry::How::computed: return "computed";
+    case OutsideEntry::How::measured: return "measured";
+    case OutsideEntry::How::allowance: return "allowance";
+  }
+  return "computed";
+}
+
+std::size_t predicted_process_bytes(const Plan& plan, const std::vector<OutsideEntry>& outside) {
+  std::size_t bytes = plan.bytes(ir::Tier::device) + plan.bytes(ir::Tier::host);
+  for (const OutsideEntry& entry : outside) bytes += entry.bytes;
+  return bytes;
+}
+
 double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches) {
   const auto seconds = [&](const char* name) {
     const Program* program = plan.find(name);
@@ -243,6 +268,7 @@ std::string describe(const Plan& plan, const ReportOptions& options) {
   text += machine_text(plan.machine) + '\n';
   text += memory_text(plan, entries) + '\n';
   text += largest_text(entries, options.largest) + '\n';
+  text += outside_text(plan, options.outside);
   text += programs_text(plan);
   if (const Program* program = main_program(plan)) text += '\n' + operations_text(*program);
   if (const std::string step = step_text(plan, options); !step.empty()) text += '\n' + step;
@@ -257,6 +283,10 @@ nlohmann::json to_json(const Plan& plan, const ReportOptions& options) {
                        {"tier", name_of(entry.tier)},
                        {"bytes", entry.bytes}});
   }
+  nlohmann::json outside = nlohmann::json::array();
+  for (const OutsideEntry& entry : options.outside) {
+    outside.push_back({{"name", entry.name}, {"bytes", entry.bytes}, {"how", name_of(entry.how)}});
+  }
   nlohmann::json programs = nlohmann::json::array();
   for (const Program& program : plan.programs) programs.push_back(to_json(program));
   const double seconds = predicted_step_seconds(plan, options.micro_batches);
@@ -265,6 +295,8 @@ nlohmann::json to_json(const Plan& plan, const ReportOptions& options) {
                         {"host", plan.bytes(ir::Tier::host)},
                         {"file", plan.bytes(ir::Tier::file)}}},
                       {"ledger", std::move(entries)},
+                      {"outside", std::move(outside)},
+                      {"process_bytes", predicted_process_bytes(plan, options.outside)},
                       {"step_seconds", nullptr},
                       {"tokens_per_second", nullptr},
                       {"micro_batches", options.micro_batches},

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -11,16 +13,28 @@
 
 namespace bessemer::plan {
 
+/// Memory of the process that is not in the plan's arena.
+struct OutsideEntry {
+  std::string name;
+  std::size_t bytes = 0;
+  enum class How { computed, measured, allowance } how = How::computed;
+};
+std::string_view name_of(OutsideEntry::How how);
+
 struct ReportOptions {
   std::string heading;               // the first lines: what is planned; may be empty
   std::int64_t micro_batches = 1;    // of a step
   std::int64_t tokens_per_step = 0;  // 0: not known, no tok/s
   std::size_t largest = 12;          // entries of the ledger listed by name
+  std::vector<OutsideEntry> outside;
 };
 
 /// Seconds of one optimiser step: refresh, update, and a micro-batch for each of `micro_batches`.
 /// 0 where the plan has no training programs.
 double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches);
+
+/// What the process will hold at its peak: the arena and what lies outside it.
+std::size_t predicted_process_bytes(const Plan& plan, const std::vector<OutsideEntry>& outside);
 
 /// "1.50 GiB", "12.0 KiB", "64 B": three digits and a binary unit.
 std::string bytes_text(std::size_t bytes);
@@ -31,6 +45,8 @@ std::string describe(const Plan& plan, const ReportOptions& options);
 /// The report for programs:
 ///   peak_bytes      {"device", "host", "file": bytes of the tier's arena}
 ///   ledger          [{name, category, tier, bytes}], summing to each tier's peak
+///   outside         [{name, bytes, how}], beside the arenas; how: computed, measured, allowance
+///   process_bytes   of the arenas of device and host and all that
 ///   step_seconds    predicted_step_seconds; null where the plan does not train
 ///   tokens_per_second  null where not known
 ///   machine         {name, measured, matmul_flops_fp32, matmul_flops_bf16, copy_bandwidth,

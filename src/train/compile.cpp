@@ -170,6 +170,23 @@ plan::Plan compile_evaluation(const models::Architecture& architecture, config::
   return plan::make_plan(graphs, machine);
 }
 
+std::vector<checkpoint::TensorSpec> specs_to_save(const plan::Plan& plan) {
+  std::vector<checkpoint::TensorSpec> specs;
+  for (const plan::CatalogEntry& entry : plan.catalog) {
+    if (entry.role == ir::Role::parameter || entry.role == ir::Role::optimizer) {
+      specs.push_back({entry.name, entry.type});
+    }
+  }
+  return specs;
+}
+
+bool saves_from_copy(const plan::Plan& plan) {
+  for (const checkpoint::TensorSpec& spec : specs_to_save(plan)) {
+    if (plan.find_tensor(spec.name)->tier != ir::Tier::device) return false;
+  }
+  return true;
+}
+
 std::filesystem::path calibration_path() { return config::cache_directory() / "machine.json"; }
 
 cost::MachineDescription calibrate() {

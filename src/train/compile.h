@@ -42,8 +42,10 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
 std::size_t device_budget(const config::MemoryConfig& memory);
 
 /// How the plan of a run is shown, by `bessemer plan` and in runs/NAME/plan.txt: its model, batch
-/// and recipe in the heading (report_options.cpp).
-plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run);
+/// and recipe in the heading, what lies outside the arena beside it (outside.h says what
+/// `resident_now` is).
+plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run,
+                                   std::size_t resident_now);
 
 /// Programs "refresh" (maybe), "prefill" and "decode": generation of one sequence.
 plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,

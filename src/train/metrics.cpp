@@ -1,6 +1,5 @@
 #include "train/metrics.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -123,24 +122,6 @@ std::string duration_text(double seconds) {
   const auto s = static_cast<std::int64_t>(seconds + 0.5);
   if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
   return fmt::format("{}:{:02}", s / 60, s % 60);
-}
-
-ResidentPeak::ResidentPeak() : descriptor_(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) {}
-
-ResidentPeak::~ResidentPeak() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-std::size_t ResidentPeak::look() {
-  char text[128];
-  const ssize_t n = descriptor_ >= 0 ? ::pread(descriptor_, text, sizeof text - 1, 0) : 0;
-  if (n <= 0) return highest_;
-  text[n] = '\0';
-  std::size_t total = 0, resident = 0;  // in pages
-  if (std::sscanf(text, "%zu %zu", &total, &resident) == 2) {
-    highest_ = std::max(highest_, resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
-  }
-  return highest_;
 }
 
 }  // namespace bessemer::train

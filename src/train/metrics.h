@@ -22,7 +22,7 @@ struct StepMetrics {
   double data_wait_seconds = 0;
   bool skipped = false;
   std::size_t peak_bytes_predicted = 0;
-  std::size_t peak_bytes_measured = 0;  // resident set, the highest seen at a step's end
+  std::size_t peak_bytes_measured = 0;  // resident set, the highest since the run began
 };
 
 /// Appends to RUN/metrics.jsonl. Not-finite numbers are written as null. InputError where the file
@@ -70,22 +70,5 @@ class ProgressLine {
 
 /// "1:02:03" or "4:05".
 std::string duration_text(double seconds);
-
-/// Watches the resident set of this process from its construction on; what was resident before,
-/// while data was built or the machine measured, does not count. Allocates nothing after that.
-class ResidentPeak {
- public:
-  ResidentPeak();
-  ~ResidentPeak();
-  ResidentPeak(const ResidentPeak&) = delete;
-  ResidentPeak& operator=(const ResidentPeak&) = delete;
-
-  /// Looks once, and returns the highest of all looks, in bytes; 0 where the system does not tell.
-  std::size_t look();
-
- private:
-  int descriptor_ = -1;  // /proc/self/statm
-  std::size_t highest_ = 0;
-};
 
 }  // namespace bessemer::train

@@ -24,6 +24,7 @@
 #include "train/memory_planner.h"
 #include "train/metrics.h"
 #include "train/offload.h"
+#include "train/resident.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/signals.h"
@@ -97,10 +98,12 @@ data::LoaderOptions loader_options(const config::RunConfig& config, std::int64_t
 
 class Trainer {
  public:
-  Trainer(const config::RunConfig& config, Corpus corpus, const CompiledRun& compiled)
+  Trainer(const config::RunConfig& config, Corpus corpus, const CompiledRun& compiled,
+          std::size_t predicted_bytes)
       : config_(config),
         corpus_(std::move(corpus)),
         compiled_(compiled),
+        predicted_bytes_(predicted_bytes),
         executor_(compiled.plan, executor_options(config.memory)),
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
@@ -134,7 +137,8 @@ class Trainer {
     MetricsFile metrics(directory / "metrics.jsonl", state_.step);
     ProgressLine progress(steps_, config_.log.every);
     checkpoint::BackgroundWriter writer(directory, static_cast<int>(config_.checkpoint.keep_last));
-    if (saves_from_copy(compiled_.plan)) writer.reserve(saved_);
+    if (config_.checkpoint.every > 0 && saves_from_copy(compiled_.plan)) writer.reserve(saved_);
+    resident_.emplace();
     data::Loader loader(corpus_.training,
                         loader_options(config_, compiled_.micro_batches, state_.next_sequence));
     const StopRequest stop;
@@ -214,8 +218,8 @@ class Trainer {
           config_.precision.recipe == config::Recipe::bf16 ? DType::bf16 : DType::fp32;
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
-    m.peak_bytes_predicted = compiled_.plan.arena_bytes + compiled_.plan.host.arena_bytes;
-    m.peak_bytes_measured = resident_.look();
+    m.peak_bytes_predicted = predicted_bytes_;
+    m.peak_bytes_measured = resident_->look();
     return m;
   }
 
@@ -264,23 +268,23 @@ class Trainer {
   const config::RunConfig& config_;
   Corpus corpus_;
   const CompiledRun& compiled_;
+  std::size_t predicted_bytes_;  // of the process at its peak
   runtime::Executor executor_;
   StepRunner runner_;
   std::int64_t steps_;
   std::vector<checkpoint::TensorSpec> saved_;
   double flops_per_token_;
   RunState state_;
-  ResidentPeak resident_;
+  std::optional<ResidentPeak> resident_;  // from the first step on
   bool calibration_doubted_ = false;
 };
 
 // The resolved configuration, so that the run can be repeated from its own directory.
 void write_run_files(const config::RunConfig& config, const CompiledRun& compiled,
-                     const fs::path& tokenizer) {
+                     const plan::ReportOptions& report, const fs::path& tokenizer) {
   const fs::path directory = config.run_directory();
   write_file_atomically(directory / "run.toml", config::to_toml(config));
-  write_file_atomically(directory / "plan.txt",
-                        plan::describe(compiled.plan, report_options(config, compiled)));
+  write_file_atomically(directory / "plan.txt", plan::describe(compiled.plan, report));
   write_file_atomically(directory / "config.json",
                         models::hugging_face_config(compiled.architecture));
   write_file_atomically(directory / "tokenizer.json", read_file(tokenizer));
@@ -333,7 +337,7 @@ RunEnd train(const config::RunConfig& asked, const Resume& resume, passes::Runne
   const fs::path directory = config.run_directory();
   std::optional<checkpoint::RunLock> lock;
   if (fs::exists(directory)) lock.emplace(directory);
-  const auto from = open_starting_point(config, resume);
+  auto from = open_starting_point(config, resume);
   if (!lock) {
     fs::create_directories(directory);
     lock.emplace(directory);
@@ -347,9 +351,13 @@ RunEnd train(const config::RunConfig& asked, const Resume& resume, passes::Runne
   MemoryPlanner(config, architecture, machine).check(compiled);
   announce(config, compiled, corpus);
   const fs::path tokenizer = corpus.tokenizer_path;
-  Trainer trainer(config, std::move(corpus), compiled);
+  const plan::ReportOptions report = report_options(config, compiled, resident_without_slack());
+  Trainer trainer(config, std::move(corpus), compiled,
+                  plan::predicted_process_bytes(compiled.plan, report.outside));
   trainer.start(from);
-  write_run_files(config, compiled, tokenizer);  // only now is it sure that the run is the same
+  from.reset();  // its file is mapped and counts as memory
+  // Only now is it sure that the run is the same.
+  write_run_files(config, compiled, report, tokenizer);
   return trainer.run();
 }
 

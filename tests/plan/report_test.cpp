@@ -89,6 +89,22 @@ TEST(Report, JsonLedgerSumsToThePeak) {
   EXPECT_EQ(json["programs"][2]["bytes"], 12e9);
 }
 
+TEST(Report, WhatIsOutsideTheArenaIsListedAndAdded) {
+  using How = OutsideEntry::How;
+  ReportOptions options;
+  options.outside = {{"batches", 1024, How::computed}, {"program", 2048, How::measured}};
+  const Plan plan = small_plan();
+  const nlohmann::json json = to_json(plan, options);
+  EXPECT_EQ(json["process_bytes"], plan.arena_bytes + 3072);
+  ASSERT_EQ(json["outside"].size(), 2u);
+  EXPECT_EQ(json["outside"][1]["name"], "program");
+  EXPECT_EQ(json["outside"][1]["bytes"], 2048);
+  EXPECT_EQ(json["outside"][1]["how"], "measured");
+  const std::string text = describe(plan, options);
+  EXPECT_NE(text.find("batches"), std::string::npos) << text;
+  EXPECT_NE(text.find("process, with the arena"), std::string::npos) << text;
+}
+
 TEST(Report, JsonHasNoRateWithoutTokens) {
   EXPECT_TRUE(to_json(small_plan(), {})["tokens_per_second"].is_null());
 }

@@ -20,6 +20,7 @@
 #include "data/loader.h"
 #include "train/metrics.h"
 #include "train/offload.h"
+#include "train/resident.h"
 #include "train/run.h"
 #include "train/step_runner.h"
 #include "train/weights.h"

@@ -1,0 +1,35 @@
+// The plans of the example run files: as small as any placement of their buffers can be.
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "config/parse.h"
+#include "models/architecture.h"
+#include "train/compile.h"
+
+namespace bessemer::train {
+namespace {
+
+TEST(ExamplePlans, StayWithinTwoPercentOfTheLowerBound) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(BESSEMER_SOURCE_DIR "/examples")) {
+    if (entry.path().extension() != ".toml") continue;
+    ++files;
+    const config::RunConfig config =
+        config::parse_run_config(read_file(entry.path()), entry.path().string(), {});
+    const models::Architecture architecture = models::resolve(
+        config.model, config.data.vocabulary.value_or(1), config.data.sequence_length);
+    passes::Runner runner;
+    const CompiledRun run = compile_run(config, architecture, cost::describe_here(), runner);
+    for (const plan::Program& program : run.plan.programs) {
+      EXPECT_LE(static_cast<double>(program.transient_bytes),
+                1.02 * static_cast<double>(program.live_peak_bytes))
+          << entry.path() << ", " << program.name;
+    }
+  }
+  EXPECT_GE(files, 4);
+}
+
+}  // namespace
+}  // namespace bessemer::train
