@@ -29,7 +29,7 @@ class TierRewriter {
         machine_(machine),
         build_(source.name()),
         map_(source.values().size(), kAbsent),
-        stash_(find_stash(source, options, machine)) {}
+        stash_(find_stash_moves(source, options, machine)) {}
 
   ir::Graph run() {
     add_inputs();
@@ -270,7 +270,7 @@ class TierRewriter {
   const cost::MachineDescription& machine_;
   TieredBuilder build_;
   std::vector<ValueId> map_;  // by value of the source: the same where it lies after its node
-  Stash stash_;
+  StashMoves stash_;
   std::size_t now_ = 0;                           // the node of the source that is being lowered
   double clock_ = 0;                              // predicted seconds before it
   std::unordered_map<ValueId, ValueId> home_of_;  // by value that is written: the input

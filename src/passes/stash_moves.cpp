@@ -36,9 +36,9 @@ struct Pause {
 
 }  // namespace
 
-Stash find_stash(const ir::Graph& graph, const OffloadOptions& options,
-                 const cost::MachineDescription& machine) {
-  Stash stash;
+StashMoves find_stash_moves(const ir::Graph& graph, const OffloadOptions& options,
+                            const cost::MachineDescription& machine) {
+  StashMoves stash;
   stash.root = roots(graph);
   const ir::Output* loss = graph.find_output("loss");
   if (options.activations == ir::Tier::device || loss == nullptr || !has_backward(graph)) {

@@ -9,14 +9,14 @@
 
 namespace bessemer::passes {
 
-struct Stash {
+struct StashMoves {
   std::size_t boundary = static_cast<std::size_t>(-1);  // the last node of forward
-  std::vector<ir::ValueId> root;           // by value: the value whose bytes it shows
+  std::vector<ir::ValueId> root;                        // by value: the value whose bytes it shows
   std::unordered_set<ir::ValueId> values;  // roots to store in forward and fetch in backward
 };
 
 /// No values where the options keep activations on the device or the graph has no backward.
-Stash find_stash(const ir::Graph& graph, const OffloadOptions& options,
-                 const cost::MachineDescription& machine);
+StashMoves find_stash_moves(const ir::Graph& graph, const OffloadOptions& options,
+                            const cost::MachineDescription& machine);
 
 }  // namespace bessemer::passes

@@ -43,6 +43,9 @@ class Executor {
   /// the file cannot be made.
   explicit Executor(const plan::Plan& plan, const ExecutorOptions& options = {});
 
+  Executor(const Executor&) = delete;  // its threads know where it is
+  Executor& operator=(const Executor&) = delete;
+
   const plan::Plan& plan() const { return plan_; }
 
   /// A handle for fast repeated runs.

@@ -11,7 +11,7 @@ namespace {
 
 TEST(Calibrate, MeasuresSomethingFinite) {
   for (const double rate : {measure_matmul_peak(DType::fp32), measure_matmul_peak(DType::bf16),
-                            measure_copy_bandwidth()}) {
+                            measure_copy_bandwidth(), measure_link_bandwidth()}) {
     EXPECT_TRUE(std::isfinite(rate));
     EXPECT_GT(rate, 0);
   }
