@@ -88,7 +88,8 @@ class Compiler {
     const plan::Plan everything = plan(step);
     const auto all = everything.program("accumulate_first").transient_bytes;
     const auto some = static_cast<std::size_t>(fraction * static_cast<double>(all));
-    plan::recompute_to_fit(step, everything, everything.arena_bytes - (all - some), runner_, known_);
+    plan::recompute_to_fit(step, everything, everything.arena_bytes - (all - some), runner_,
+                           known_);
     return plan(step);
   }
 

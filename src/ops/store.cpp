@@ -14,10 +14,9 @@ std::vector<TensorType> infer(const OpUse& use) {
   if (!check.has(1)) return {x};
   const TensorType& into = check.type(1);
   const ElementRange range = stored_range(use.attributes, x);
-  check.require_that(
-      into.dtype == x.dtype && range.begin >= 0 && range.end <= into.elements(), 1,
-      "expected elements [{}, {}) of {} in it, found {}", range.begin, range.end, name_of(x.dtype),
-      to_string(into));
+  check.require_that(into.dtype == x.dtype && range.begin >= 0 && range.end <= into.elements(), 1,
+                     "expected elements [{}, {}) of {} in it, found {}", range.begin, range.end,
+                     name_of(x.dtype), to_string(into));
   return {into};
 }
 

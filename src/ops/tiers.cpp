@@ -10,8 +10,8 @@ using ir::Tier;
 using ir::ValueId;
 
 void require_on_device(const ir::Graph& graph, ValueId value, std::string_view what) {
-  require(graph.tier(value) == Tier::device, "%{} lies in the {} tier; {}",
-          graph.value(value).name, name_of(graph.tier(value)), what);
+  require(graph.tier(value) == Tier::device, "%{} lies in the {} tier; {}", graph.value(value).name,
+          name_of(graph.tier(value)), what);
 }
 
 void check_store(const ir::Graph& graph, const ir::Node& node) {

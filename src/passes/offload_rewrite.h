@@ -7,7 +7,6 @@
 namespace bessemer::passes {
 
 ir::Graph rewrite_for_tiers(const ir::Graph& graph, const TierMap& tiers,
-                            const OffloadOptions& options,
-                            const cost::MachineDescription& machine);
+                            const OffloadOptions& options, const cost::MachineDescription& machine);
 
 }  // namespace bessemer::passes

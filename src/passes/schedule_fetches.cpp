@@ -50,8 +50,8 @@ std::vector<Fetch> fetches_of(const ir::Graph& graph, const cost::MachineDescrip
     const auto& users = used_by[static_cast<std::size_t>(node.results[0])];
     const std::size_t need =
         users.empty() ? graph.nodes().size() : static_cast<std::size_t>(users.front());
-    fetches.push_back({i, need, i, graph.type(node.results[0]).bytes(),
-                       node_seconds(graph, node, machine)});
+    fetches.push_back(
+        {i, need, i, graph.type(node.results[0]).bytes(), node_seconds(graph, node, machine)});
   }
   return fetches;
 }
@@ -75,11 +75,9 @@ void hold_back(std::vector<Fetch>& fetches, const ir::Graph& graph, std::size_t 
   std::deque<const Fetch*> waiting;
   std::size_t bytes = 0, earliest = 0;
   for (Fetch& fetch : fetches) {
-    const int made =
-        made_by[static_cast<std::size_t>(graph.nodes()[fetch.at].operands[0])];
+    const int made = made_by[static_cast<std::size_t>(graph.nodes()[fetch.at].operands[0])];
     earliest = std::max(earliest, static_cast<std::size_t>(made + 1));
-    while (!waiting.empty() &&
-           (waiting.front()->need < fetch.to || bytes + fetch.bytes > ahead)) {
+    while (!waiting.empty() && (waiting.front()->need < fetch.to || bytes + fetch.bytes > ahead)) {
       earliest = std::max(earliest, bytes + fetch.bytes > ahead ? waiting.front()->need + 1 : 0);
       bytes -= waiting.front()->bytes;
       waiting.pop_front();

@@ -72,7 +72,7 @@ struct CatalogEntry {
 struct Instruction {
   std::string op;
   std::string label;
-  std::string kernel;  // name of the chosen candidate
+  std::string kernel;                          // name of the chosen candidate
   std::shared_ptr<const kernels::Kernel> run;  // null where `file` is set
   std::optional<FileTransfer> file;
   Stream stream = Stream::compute;
@@ -165,8 +165,8 @@ struct PlanOptions {
 /// Plans the graphs onto one arena a tier. Persistent inputs of the same name are the same tensor
 /// (Error where their types or tiers differ). Every instruction gets the first candidate kernel
 /// that accepts it.
-Plan make_plan(const std::vector<const ir::Graph*>& graphs,
-               const cost::MachineDescription& machine, const PlanOptions& options = {});
+Plan make_plan(const std::vector<const ir::Graph*>& graphs, const cost::MachineDescription& machine,
+               const PlanOptions& options = {});
 
 /// Every byte of the arenas under a name: persistent tensors, data, and each tier's transient
 /// region as it is at the peak of the program that needs most of it. The entries of a tier sum to

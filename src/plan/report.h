@@ -52,7 +52,8 @@ std::string describe(const Plan& plan, const ReportOptions& options);
 ///   machine         {name, measured, matmul_flops_fp32, matmul_flops_bf16, copy_bandwidth,
 ///                     host_bandwidth, file_read_bandwidth, file_write_bandwidth}
 ///   programs        [{name, seconds, flops, bytes, transient_bytes, live_peak_bytes,
-///                     instructions: [{op, label, kernel, flops, bytes, scratch_bytes, stream, seconds}]}]
+///                     instructions: [{op, label, kernel, flops, bytes, scratch_bytes, stream,
+///                     seconds}]}]
 nlohmann::json to_json(const Plan& plan, const ReportOptions& options);
 
 }  // namespace bessemer::plan

@@ -43,9 +43,10 @@ struct Storage {
   std::vector<FinalCopy> copies;
 };
 
-/// Views share their operand's buffer, and so does a store into a tensor; a result that an op may compute in place takes over an
-/// operand's buffer at its last use; a value that replaces a persistent tensor is computed in that
-/// tensor's place where nothing needs the old content any more.
+/// Views share their operand's buffer, and so does a store into a tensor; a result that an op may
+/// compute in place takes over an operand's buffer at its last use; a value that replaces a
+/// persistent tensor is computed in that tensor's place where nothing needs the old content any
+/// more.
 Storage assign_storage(const ir::Graph& graph);
 
 }  // namespace bessemer::plan

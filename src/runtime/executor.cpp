@@ -33,7 +33,8 @@ std::size_t file_user(plan::Stream stream) { return stream == plan::Stream::fetc
 Executor::Executor(const plan::Plan& plan, const ExecutorOptions& options)
     : plan_(plan), device_(plan.arena_bytes), host_(plan.host.arena_bytes) {
   if (plan.file.arena_bytes > 0) {
-    require(!options.file_directory.empty(), "the plan uses the file tier, and no directory is given");
+    require(!options.file_directory.empty(),
+            "the plan uses the file tier, and no directory is given");
     file_ = std::make_unique<TierFile>(options.file_directory, plan.file.arena_bytes, kFileUsers,
                                        options.file_queue);
   }
@@ -47,9 +48,8 @@ Executor::Executor(const plan::Plan& plan, const ExecutorOptions& options)
     parts_.push_back(parts_of(program));
   }
   if (options.streams == ExecutorOptions::Streams::in_order || !has_other_streams(plan)) return;
-  team_ = std::make_unique<StreamTeam>([this](std::size_t program, std::size_t instruction) {
-    execute(program, instruction);
-  });
+  team_ = std::make_unique<StreamTeam>(
+      [this](std::size_t program, std::size_t instruction) { execute(program, instruction); });
 }
 
 Executor::Bound Executor::bind(const plan::Instruction& instruction) const {

@@ -49,7 +49,7 @@ class StreamTeam {
   std::array<std::atomic<std::uint32_t>, plan::kStreams> done_{};  // instructions of this program
   std::array<std::atomic<std::uint32_t>, plan::kStreams> started_{};   // programs
   std::array<std::atomic<std::uint32_t>, plan::kStreams> finished_{};  // programs
-  std::atomic<bool> stopped_ = false;  // an instruction threw
+  std::atomic<bool> stopped_ = false;                                  // an instruction threw
   std::atomic<bool> leaving_ = false;
   std::mutex error_mutex_;
   std::exception_ptr error_;

@@ -65,8 +65,7 @@ void TierFile::take_space() const {
 }
 
 void TierFile::read(std::size_t user, std::size_t offset, std::span<std::byte> to) {
-  transfer(users_[user],
-           {FileRequest::Kind::read, descriptor_, offset, to.data(), to.size()});
+  transfer(users_[user], {FileRequest::Kind::read, descriptor_, offset, to.data(), to.size()});
 }
 
 void TierFile::write(std::size_t user, std::size_t offset, std::span<const std::byte> from) {

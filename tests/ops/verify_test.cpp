@@ -62,7 +62,8 @@ TEST(Verify, NamesTheLineAtFault) {
 
 struct TierCase {
   const char* name;
-  const char* body;  // over parameters %d on the device, %h on the host, %f in the file, all fp32[8]
+  const char*
+      body;  // over parameters %d on the device, %h on the host, %f in the file, all fp32[8]
   const char* complaint;
 };
 
@@ -81,10 +82,11 @@ TEST_P(Tiers, AreHeld) {
 INSTANTIATE_TEST_SUITE_P(
     Rules, Tiers,
     ::testing::Values(
-        TierCase{"moved_and_computed_on_the_device",
-                 "%x: fp32[8] = fetch(%f)\n%y: fp32[8] = add(%x, %d)\n%z: fp32[8] @host = store(%y)\n"
-                 "write \"h\" %z\n",
-                 "no complaint"},
+        TierCase{
+            "moved_and_computed_on_the_device",
+            "%x: fp32[8] = fetch(%f)\n%y: fp32[8] = add(%x, %d)\n%z: fp32[8] @host = store(%y)\n"
+            "write \"h\" %z\n",
+            "no complaint"},
         TierCase{"computed_on_the_host",
                  "%x: bf16[8] @host = cast(%h) {dtype=\"bf16\"}\n%y: bf16[8] = fetch(%x)\n"
                  "return \"y\" %y\n",

@@ -120,9 +120,8 @@ class PlannedStep {
   static runtime::ExecutorOptions with_directory(runtime::ExecutorOptions options) {
     if (!options.file_directory.empty()) return options;
     const std::filesystem::path memory = "/dev/shm";
-    options.file_directory = std::filesystem::is_directory(memory)
-                                 ? memory
-                                 : std::filesystem::temp_directory_path();
+    options.file_directory =
+        std::filesystem::is_directory(memory) ? memory : std::filesystem::temp_directory_path();
     return options;
   }
 
@@ -143,7 +142,8 @@ inline void expect_same_steps(const PlannedStep& a, const PlannedStep& b, const 
   }
   const auto state_a = a.state(), state_b = b.state();
   ASSERT_EQ(state_a.size(), state_b.size()) << what;
-  for (const auto& [name, bytes] : state_a) EXPECT_EQ(state_b.at(name), bytes) << what << ": " << name;
+  for (const auto& [name, bytes] : state_a)
+    EXPECT_EQ(state_b.at(name), bytes) << what << ": " << name;
 }
 
 }  // namespace bessemer::testing

@@ -106,9 +106,9 @@ TEST(OffloadPlan, IsRefusedWhereATierIsTooSmall) {
   const auto refusal = [&](const std::vector<std::string>& memory) {
     return message_of<InputError>([&] { train::train(place.config("run", 3, wide(memory)), {}); });
   };
-  EXPECT_NE(refusal({"memory.offload=optimizer", "memory.host=64KiB"})
-                .find("memory.host gives 64.0 KiB"),
-            std::string::npos);
+  EXPECT_NE(
+      refusal({"memory.offload=optimizer", "memory.host=64KiB"}).find("memory.host gives 64.0 KiB"),
+      std::string::npos);
   EXPECT_NE(refusal({"memory.offload=optimizer", "memory.file=" + place.path().string() + ":64KiB"})
                 .find("memory.file gives 64.0 KiB"),
             std::string::npos);
