@@ -97,10 +97,13 @@ void recompute_to_fit(passes::StepGraphs& step, const std::vector<const ir::Grap
 
 }  // namespace
 
-std::size_t device_budget(const config::MemoryConfig& memory) {
-  if (memory.device) return memory.device->count;
+std::size_t memory_of_this_machine() {
   return static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
          static_cast<std::size_t>(::sysconf(_SC_PAGE_SIZE));
+}
+
+std::size_t device_budget(const config::MemoryConfig& memory) {
+  return memory.device ? memory.device->count : memory_of_this_machine();
 }
 
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,

@@ -38,6 +38,9 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
                         const cost::MachineDescription& machine, passes::Runner& runner,
                         plan::KnownFrontiers& known);
 
+/// Bytes of main memory: what the device and the host tier share on this backend.
+std::size_t memory_of_this_machine();
+
 /// Bytes that the device tier may take: memory.device, or what the machine has.
 std::size_t device_budget(const config::MemoryConfig& memory);
 

@@ -104,8 +104,10 @@ MemoryPlanner::Way MemoryPlanner::compile(config::RunConfig config) {
 bool MemoryPlanner::fits(const plan::Plan& plan) const {
   const config::MemoryConfig& memory = config_.memory;
   const std::size_t host = plan.bytes(ir::Tier::host), file = plan.bytes(ir::Tier::file);
-  return plan.bytes(ir::Tier::device) <= device_budget(memory) &&
-         (!memory.host || host <= memory.host->count) &&
+  const std::size_t device = plan.bytes(ir::Tier::device);
+  const bool host_fits = memory.host ? host <= memory.host->count
+                                     : host == 0 || device + host <= memory_of_this_machine();
+  return device <= device_budget(memory) && host_fits &&
          (!memory.file || file <= memory.file->bytes.count);
 }
 
