@@ -79,8 +79,7 @@ int plan_run(const PlanOptions& options, const Session& session) {
 void add_plan(CLI::App& app, Session& session) {
   auto options = std::make_shared<PlanOptions>();
   CLI::App* command = app.add_subcommand(
-      "plan",
-      "Shows where the memory and the time of a run will go; needs no data");
+      "plan", "Shows where the memory and the time of a run will go; needs no data");
   add_run_file(*command, options->run);
   command->add_flag("--json", options->json, "Prints the plan as one JSON object");
   command
