@@ -113,4 +113,9 @@ std::int64_t Mixture::read(std::uint64_t index, const SequenceView& out) const {
   return sources_[turn.source]->read(turn.index, out);
 }
 
+void Mixture::visit(std::uint64_t index, const OriginVisitor& visitor) const {
+  const Interleave::Turn turn = interleave_(index);
+  sources_[turn.source]->visit(turn.index, visitor);
+}
+
 }  // namespace bessemer::data

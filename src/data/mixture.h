@@ -49,6 +49,7 @@ class Mixture final : public SequenceSource {
 
   std::int64_t sequence_length() const override { return sources_.front()->sequence_length(); }
   std::int64_t read(std::uint64_t index, const SequenceView& out) const override;
+  void visit(std::uint64_t index, const OriginVisitor& visitor) const override;
   const Interleave& interleave() const { return interleave_; }
 
  private:

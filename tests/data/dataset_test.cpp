@@ -131,14 +131,19 @@ TEST_F(DatasetTest, StoredEndOfTextTokensAreNotDoubled) {
 
 // Every prediction of the stream is made once an epoch, whatever the documents.
 TEST_F(DatasetTest, EveryTokenIsPredictedOnce) {
-  for (const Tail tail : {Tail::pad, Tail::drop}) {
+  const std::pair<Packing, Tail> kWays[] = {{Packing::concatenate, Tail::pad},
+                                            {Packing::concatenate, Tail::drop},
+                                            {Packing::best_fit, Tail::drop}};
+  for (const auto& [packing, tail] : kWays) {
     DatasetOptions made = options(16);
+    made.packing = packing;
     made.tail = tail;
     const std::vector<Ids> documents = random_documents(4, 300);
     std::map<std::pair<std::int32_t, std::int32_t>, int> wanted, seen;
     std::size_t position = 0, limit = SIZE_MAX;
     const auto data = dataset(documents, made);
-    if (tail == Tail::drop) limit = data->sequences() * 16;
+    const bool drops = packing == Packing::concatenate && tail == Tail::drop;
+    if (drops) limit = data->sequences() * 16;
     for (const Ids& document : documents) {
       for (std::size_t t = 0; t < document.size(); ++t, ++position) {
         const std::int32_t next = t + 1 < document.size() ? document[t + 1] : kEnd;
@@ -159,20 +164,43 @@ TEST_F(DatasetTest, EveryTokenIsPredictedOnce) {
   }
 }
 
+// What a sequence is said to be made of is what it reads.
+TEST_F(DatasetTest, VisitsWhatItReads) {
+  const std::vector<Ids> documents = random_documents(6, 200);
+  for (const Packing packing : {Packing::concatenate, Packing::best_fit}) {
+    DatasetOptions made = options(32);
+    made.packing = packing;
+    made.source = 3;
+    const auto data = dataset(documents, made);
+    for (std::uint64_t n = 0; n < data->sequences(); ++n) {
+      Ids tokens;
+      data->visit(n, [&](const Origin& origin) {
+        EXPECT_EQ(origin.source, 3u);
+        for (std::uint64_t t = origin.begin; t < origin.begin + origin.count; ++t) {
+          const Ids& document = documents[origin.document];
+          tokens.push_back(t < document.size() ? document[t] : kEnd);
+        }
+      });
+      tokens.resize(32, kEnd);
+      EXPECT_EQ(read(*data, n).tokens, tokens);
+    }
+  }
+}
+
 TEST_F(DatasetTest, EpochsArePermutationsThatDiffer) {
   DatasetOptions made = options(4);
   made.seed = 11;
   const auto data = dataset(random_documents(1, 100), made);
   std::vector<std::vector<std::uint64_t>> epochs(2);
   for (std::uint64_t n = 0; n < 2 * data->sequences(); ++n) {
-    epochs[n / data->sequences()].push_back(data->window(n));
+    epochs[n / data->sequences()].push_back(data->permuted(n));
   }
   EXPECT_NE(epochs[0], epochs[1]);
   for (const auto& epoch : epochs) {
     EXPECT_EQ(std::set<std::uint64_t>(epoch.begin(), epoch.end()).size(), data->sequences());
   }
   made.source = 1;
-  EXPECT_NE(dataset(random_documents(1, 100), made)->window(3), data->window(3));
+  EXPECT_NE(dataset(random_documents(1, 100), made)->permuted(3), data->permuted(3));
 }
 
 TEST_F(DatasetTest, AnIdOutsideTheVocabularyNamesFileAndDocument) {
