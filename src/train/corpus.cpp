@@ -143,6 +143,7 @@ Corpus prepare_corpus(const config::RunConfig& config) {
 
   std::vector<std::shared_ptr<const data::SequenceSource>> sources;
   std::vector<double> weights;
+  std::vector<std::uint64_t> limits;
   const std::vector<std::filesystem::path> prefixes = prefixes_of(config, built);
   for (std::size_t i = 0; i < prefixes.size(); ++i) {
     const auto tokens =
@@ -159,6 +160,7 @@ Corpus prepare_corpus(const config::RunConfig& config) {
     corpus.training_tokens += training->tokens();
     sources.push_back(training);
     weights.push_back(config.data.sources[i].weight);
+    limits.push_back(data::MixtureSchedule::kEndless);
     if (split.validation.documents.empty()) continue;
     dataset.order = data::Order::corpus;
     dataset.tail = data::Tail::pad;
@@ -166,7 +168,8 @@ Corpus prepare_corpus(const config::RunConfig& config) {
         {config.data.sources[i].name,
          std::make_shared<const data::Dataset>(tokens, split.validation, dataset)});
   }
-  corpus.training = std::make_shared<const data::Mixture>(std::move(sources), weights);
+  corpus.training = std::make_shared<const data::Mixture>(
+      std::move(sources), data::MixtureSchedule({{0, 0, weights}}, limits));
   return corpus;
 }
 

@@ -299,10 +299,11 @@ TEST_F(DatasetTest, AMixtureReadsEachSourceInItsOwnOrder) {
     made.source = s;
     sources.push_back(dataset(random_documents(s, 50 + 10 * s), made));
   }
-  const Mixture mixture(sources, std::vector<double>{5, 3, 2});
+  const std::vector<std::uint64_t> endless(3, MixtureSchedule::kEndless);
+  const Mixture mixture(sources, MixtureSchedule({{0, 0, {5, 3, 2}}}, endless));
   std::vector<std::uint64_t> counts(3, 0);
   for (std::uint64_t n = 0; n < 500; ++n) {
-    const auto turn = mixture.interleave()(n);
+    const auto turn = mixture.schedule()(n);
     EXPECT_EQ(read(mixture, n).tokens, read(*sources[turn.source], counts[turn.source]++).tokens);
   }
 }
