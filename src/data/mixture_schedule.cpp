@@ -18,43 +18,43 @@ std::vector<double> between(const std::vector<double>& a, const std::vector<doub
   return weights;
 }
 
-// With sum 1, so that ramps go from share to share.
-std::vector<double> shares_of(const MixtureStage& stage, std::size_t sources) {
-  require_input(stage.weights.size() == sources, "a stage has {} weights for {} sources",
-                stage.weights.size(), sources);
+void check_weights(const std::vector<double>& weights, std::size_t sources) {
+  require(weights.size() == sources, "a stage has {} weights for {} sources", weights.size(),
+          sources);
   double sum = 0;
-  for (const double weight : stage.weights) {
+  for (const double weight : weights) {
     require_input(std::isfinite(weight) && weight >= 0,
                   "source weight {}: expected a finite number, 0 or more", weight);
     sum += weight;
   }
-  require_input(std::isfinite(sum) && sum > 0, "the weights of a stage are all 0, or too large");
-  std::vector<double> shares;
-  for (const double weight : stage.weights) shares.push_back(weight / sum);
-  return shares;
+  require_input(std::isfinite(sum) && sum > 0,
+                "the weights of all sources are 0 at some step, or too large");
 }
 
 }  // namespace
 
 MixtureSchedule::MixtureSchedule(const std::vector<MixtureStage>& stages,
                                  const std::vector<std::uint64_t>& limits) {
-  require(!stages.empty() && stages.front().first == 0, "a mixture must have a stage from 0 on");
-  std::vector<double> before = shares_of(stages.front(), limits.size());
+  require(!stages.empty() && stages.front().first == 0 && stages.back().to.empty(),
+          "a mixture must have a stage from 0 on and one that stays");
   for (std::size_t i = 0; i < stages.size() && end_ == kEndless; ++i) {
     const MixtureStage& stage = stages[i];
     const std::uint64_t end = i + 1 < stages.size() ? stages[i + 1].first : kEndless;
-    require(stage.first < end && stage.ramp <= end - stage.first,
-            "mixture stages do not ascend, or a ramp is longer than its stage");
-    const std::vector<double> after = shares_of(stage, limits.size());
-    const std::uint64_t steps = std::min(stage.ramp, kRampPieces);
-    for (std::uint64_t k = 0; k < steps && end_ == kEndless; ++k) {
-      const double share = (static_cast<double>(k) + 0.5) / static_cast<double>(steps);
-      const auto at = [&](std::uint64_t part) { return stage.first + stage.ramp / steps * part; };
-      add_weights(at(k), k + 1 < steps ? at(k + 1) : stage.first + stage.ramp,
-                  between(before, after, share), limits);
+    require(stage.first < end, "mixture stages do not ascend");
+    check_weights(stage.weights, limits.size());
+    if (stage.to.empty()) {
+      add_weights(stage.first, end, stage.weights, limits);
+      continue;
     }
-    if (end_ == kEndless) add_weights(stage.first + stage.ramp, end, after, limits);
-    before = after;
+    check_weights(stage.to, limits.size());
+    const std::uint64_t length = end - stage.first, pieces = std::min(length, kRampPieces);
+    for (std::uint64_t k = 0; k < pieces && end_ == kEndless; ++k) {
+      const auto at = [&](std::uint64_t piece) {
+        return stage.first + length / pieces * piece + length % pieces * piece / pieces;
+      };
+      const double share = (static_cast<double>(k) + 0.5) / static_cast<double>(pieces);
+      add_weights(at(k), at(k + 1), between(stage.weights, stage.to, share), limits);
+    }
   }
 }
 

@@ -14,18 +14,19 @@
 
 namespace bessemer::data {
 
-/// Weights from sequence `first` on, reached linearly over the `ramp` sequences behind it.
+/// Weights from sequence `first` to the next stage: one for each source, 0 for one that is not in
+/// it. With `to` they move there linearly over the stage.
 struct MixtureStage {
   std::uint64_t first = 0;
-  std::uint64_t ramp = 0;
-  std::vector<double> weights;  // one for each source; 0: not in this stage
+  std::vector<double> weights;
+  std::vector<double> to = {};
 };
 
 class MixtureSchedule {
  public:
   static constexpr std::uint64_t kEndless = std::numeric_limits<std::uint64_t>::max();
 
-  /// `stages` begin at 0 and ascend, no ramp longer than its stage; `limits` are the sequences that
+  /// `stages` begin at 0 and ascend, and the last moves nowhere; `limits` are the sequences that
   /// each source may give (kEndless: any number). A source at its limit drops out and the others
   /// share its turns by their weights. InputError for weights that are no weights, or all 0.
   MixtureSchedule(const std::vector<MixtureStage>& stages,

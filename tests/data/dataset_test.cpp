@@ -300,7 +300,7 @@ TEST_F(DatasetTest, AMixtureReadsEachSourceInItsOwnOrder) {
     sources.push_back(dataset(random_documents(s, 50 + 10 * s), made));
   }
   const std::vector<std::uint64_t> endless(3, MixtureSchedule::kEndless);
-  const Mixture mixture(sources, MixtureSchedule({{0, 0, {5, 3, 2}}}, endless));
+  const Mixture mixture(sources, MixtureSchedule({{0, {5, 3, 2}}}, endless));
   std::vector<std::uint64_t> counts(3, 0);
   for (std::uint64_t n = 0; n < 500; ++n) {
     const auto turn = mixture.schedule()(n);
@@ -350,6 +350,41 @@ TEST_F(DatasetTest, RanksShareTheStepBetweenThem) {
       EXPECT_EQ(got.batch.micro_batches[m].tokens, expected.batch.micro_batches[place].tokens);
     }
     EXPECT_EQ(loader.position(), whole.position());
+  }
+}
+
+// Balancing moves sequences between ranks and micro-batches, never between steps.
+TEST_F(DatasetTest, ABalancedStepHasTheSameSequences) {
+  DatasetOptions packed = options(64);
+  packed.packing = Packing::best_fit;
+  const auto data = dataset(random_documents(8, 3000), packed);
+  const auto step_of = [&](Balance balance, std::int64_t ranks, int step) {
+    std::multiset<Ids> sequences;
+    LoaderOptions made;
+    made.balance = balance;
+    made.cost = {0, 1};
+    made.ranks = ranks;
+    made.micro_batch_size = 2;
+    made.micro_batches = 12 / ranks;
+    for (made.rank = 0; made.rank < ranks; ++made.rank) {
+      Loader loader(data, made);
+      for (int s = 0; s < step; ++s) loader.next();
+      for (const Batch& batch : loader.next().batch.micro_batches) {
+        const auto middle = batch.tokens.begin() + 64;
+        sequences.emplace(batch.tokens.begin(), middle);
+        sequences.emplace(middle, batch.tokens.end());
+      }
+    }
+    return sequences;
+  };
+  for (int step = 0; step < 3; ++step) {
+    const auto expected = step_of(Balance::round_robin, 1, step);
+    EXPECT_EQ(expected.size(), 24u);
+    for (const Balance balance : {Balance::greedy, Balance::karmarkar_karp}) {
+      for (const std::int64_t ranks : {2, 3, 6}) {
+        EXPECT_EQ(step_of(balance, ranks, step), expected) << ranks;
+      }
+    }
   }
 }
 

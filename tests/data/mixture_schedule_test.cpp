@@ -29,7 +29,7 @@ void expect_counts(const MixtureSchedule& schedule, std::size_t sources, std::ui
 
 TEST(MixtureSchedule, OneStageIsAnInterleave) {
   const std::vector<double> weights{5, 3, 2};
-  const MixtureSchedule schedule({{0, 0, weights}}, {kEndless, kEndless, kEndless});
+  const MixtureSchedule schedule({{0, weights}}, {kEndless, kEndless, kEndless});
   const Interleave interleave(weights);
   EXPECT_EQ(schedule.sequences(), kEndless);
   for (const std::uint64_t n : {0ul, 1ul, 7ul, 999ul, 1'000'000'000'000ul}) {
@@ -53,7 +53,8 @@ TEST(MixtureSchedule, CountsThroughRandomStages) {
       std::vector<double> weights{0.1};  // the endless one takes part always
       while (weights.size() < sources) weights.push_back(rng.word(draw++) % 4);
       const std::uint64_t length = 1 + rng.word(draw++) % 1500;
-      stages.push_back({first, i == 0 ? 0 : rng.word(draw++) % length, weights});
+      stages.push_back({first, weights});
+      if (i > 0 && rng.word(draw++) % 2 == 0) stages[i - 1].to = weights;
       first += length;
     }
     expect_counts(MixtureSchedule(stages, limits), sources, 5000);
@@ -62,7 +63,7 @@ TEST(MixtureSchedule, CountsThroughRandomStages) {
 
 // The mixture asked for is the one given: within 0.1% of all sequences of a stage of 10,000.
 TEST(MixtureSchedule, EveryStageHasItsShares) {
-  const std::vector<MixtureStage> stages{{0, 0, {0.613, 0.387}}, {10'000, 0, {0.05, 0.95}}};
+  const std::vector<MixtureStage> stages{{0, {0.613, 0.387}}, {10'000, {0.05, 0.95}}};
   const MixtureSchedule schedule(stages, {kEndless, kEndless});
   const auto first = schedule.turns(10'000), both = schedule.turns(20'000);
   EXPECT_NEAR(static_cast<double>(first[0]), 6130, 10);
@@ -70,7 +71,8 @@ TEST(MixtureSchedule, EveryStageHasItsShares) {
 }
 
 TEST(MixtureSchedule, RampsGoFromShareToShare) {
-  const MixtureSchedule schedule({{0, 0, {1, 0}}, {1000, 8000, {2, 6}}}, {kEndless, kEndless});
+  const MixtureSchedule schedule({{0, {1, 0}}, {1000, {1, 0}, {0.25, 0.75}}, {9000, {2, 6}}},
+                                 {kEndless, kEndless});
   expect_counts(schedule, 2, 10'000);
   const auto share_of_second = [&](std::uint64_t begin, std::uint64_t end) {
     return static_cast<double>(schedule.turns(end)[1] - schedule.turns(begin)[1]) /
@@ -85,7 +87,7 @@ TEST(MixtureSchedule, RampsGoFromShareToShare) {
 }
 
 TEST(MixtureSchedule, ASourceAtItsLimitLeavesItsTurnsToTheOthers) {
-  const MixtureSchedule schedule({{0, 0, {6, 3, 1}}}, {600, kEndless, kEndless});
+  const MixtureSchedule schedule({{0, {6, 3, 1}}}, {600, kEndless, kEndless});
   expect_counts(schedule, 3, 5000);
   const auto at_end = schedule.turns(5000);
   EXPECT_EQ(at_end[0], 600u);
@@ -96,7 +98,7 @@ TEST(MixtureSchedule, ASourceAtItsLimitLeavesItsTurnsToTheOthers) {
 }
 
 TEST(MixtureSchedule, EndsWhereEverySourceHas) {
-  const MixtureSchedule schedule({{0, 0, {1, 1}}, {100, 0, {1, 3}}}, {300, 200});
+  const MixtureSchedule schedule({{0, {1, 1}}, {100, {1, 3}}}, {300, 200});
   EXPECT_EQ(schedule.sequences(), 500u);
   expect_counts(schedule, 2, 500);
   EXPECT_EQ(schedule.turns(500), (std::vector<std::uint64_t>{300, 200}));
@@ -104,11 +106,10 @@ TEST(MixtureSchedule, EndsWhereEverySourceHas) {
 
 TEST(MixtureSchedule, RefusesWhatIsNoMixture) {
   const std::vector<std::uint64_t> limits{kEndless, kEndless};
-  EXPECT_THROW(MixtureSchedule({{0, 0, {1, -1}}}, limits), InputError);
-  EXPECT_THROW(MixtureSchedule({{0, 0, {1, NAN}}}, limits), InputError);
-  EXPECT_THROW(MixtureSchedule({{0, 0, {0, 0}}}, limits), InputError);
-  EXPECT_THROW(MixtureSchedule({{0, 0, {1}}}, limits), InputError);
-  EXPECT_THROW(MixtureSchedule({{0, 0, {1, 1}}}, {0, 0}), InputError);
+  EXPECT_THROW(MixtureSchedule({{0, {1, -1}}}, limits), InputError);
+  EXPECT_THROW(MixtureSchedule({{0, {1, NAN}}}, limits), InputError);
+  EXPECT_THROW(MixtureSchedule({{0, {0, 0}}}, limits), InputError);
+  EXPECT_THROW(MixtureSchedule({{0, {1, 1}}}, {0, 0}), InputError);
 }
 
 }  // namespace
