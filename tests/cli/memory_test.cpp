@@ -98,7 +98,7 @@ class MemoryTest : public CommandTest {
  protected:
   void SetUp() override {
     CommandTest::SetUp();
-    ::setenv("XDG_CACHE_HOME", (directory_ / "cache").c_str(), 1);
+    ::setenv("XDG_CACHE_HOME", (directory() / "cache").c_str(), 1);
     cost::MachineDescription machine = cost::describe_here();  // nothing is measured
     machine.directories["."] = {1e9, 1e9};
     cost::save(machine, train::calibration_path());
