@@ -54,7 +54,7 @@ data::GlobalBatch made_up_batch(const config::RunConfig& config, std::int64_t vo
   const CounterRng rng(1, 0, 0);
   data::Batch micro;
   const std::int64_t length = config.data.sequence_length;
-  const std::int64_t tokens = config.train.micro_batch_size * length;
+  const std::int64_t tokens = *config.train.micro_batch_size * length;
   for (std::int64_t i = 0; i < tokens; ++i) {
     const auto token = [&](std::int64_t at) {
       return static_cast<std::int32_t>(rng.word(static_cast<std::uint64_t>(at)) %
@@ -68,7 +68,7 @@ data::GlobalBatch made_up_batch(const config::RunConfig& config, std::int64_t vo
   }
   micro.valid_tokens = tokens;
   data::GlobalBatch batch;
-  const std::int64_t count = *config.train.global_batch_size / config.train.micro_batch_size;
+  const std::int64_t count = *config.train.global_batch_size / *config.train.micro_batch_size;
   batch.micro_batches.assign(static_cast<std::size_t>(count), micro);
   batch.valid_tokens = tokens * count;
   return batch;

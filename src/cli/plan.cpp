@@ -14,6 +14,7 @@
 #include "train/compile.h"
 #include "train/corpus.h"
 #include "train/memory_planner.h"
+#include "train/memory_report.h"
 #include "train/offload.h"
 #include "train/resident.h"
 
@@ -51,7 +52,9 @@ int plan_run(const PlanOptions& options, const Session& session) {
       train::with_file_rates(known_machine(), asked.memory, train::FileRates::cached);
   train::MemoryPlanner planner(asked, architecture, machine);
   const config::RunConfig config = planner.choose();
-  const train::CompiledRun run = train::compile_run(config, architecture, machine, runner);
+  const bool seen = !passes.dump_after.empty();  // what the planner makes, it makes unseen
+  const train::CompiledRun run =
+      seen ? train::compile_run(config, architecture, machine, runner) : planner.compile();
   const plan::ReportOptions report =
       train::report_options(config, run, train::resident_without_slack());
   if (options.json) {
@@ -70,7 +73,7 @@ int plan_run(const PlanOptions& options, const Session& session) {
     write_file_atomically(options.plot, plan::memory_svg(plan::memory_timeline(run.plan),
                                                          run.plan.arena_bytes, title));
   }
-  planner.check(run);
+  planner.check();
   return kDone;
 }
 

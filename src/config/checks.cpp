@@ -151,11 +151,11 @@ void Checker::train() {
   unless(can_name_a_file(t.name), {"train.name"}, "{} cannot name a directory", shown(t.name));
   unless(t.steps || t.max_tokens, {"train.steps", "train.max_tokens"},
          "missing; give steps (or max_tokens) in [train]");
-  if (t.global_batch_size)
-    unless(*t.global_batch_size % t.micro_batch_size == 0,
+  if (t.global_batch_size && t.micro_batch_size)
+    unless(*t.global_batch_size % *t.micro_batch_size == 0,
            {"train.global_batch_size", "train.micro_batch_size"},
            "global_batch_size = {} is not a multiple of micro_batch_size = {}",
-           *t.global_batch_size, t.micro_batch_size);
+           *t.global_batch_size, *t.micro_batch_size);
 }
 
 void Checker::optimizer() {

@@ -36,7 +36,7 @@ void fill_derived(RunConfig& config) {
   if (!data.seed) data.seed = run.seed;
   if (!data.vocabulary && !data.tokenizer && !model.from) data.vocabulary = 8192;
   if (train.name.empty()) train.name = "run";
-  if (!train.global_batch_size) train.global_batch_size = train.micro_batch_size;
+  if (!train.global_batch_size) train.global_batch_size = train.micro_batch_size.value_or(1);
   if (!optimizer.min_learning_rate) optimizer.min_learning_rate = optimizer.learning_rate / 10;
   if (!memory.recompute) {
     const bool resident = memory.policy == MemoryPolicy::resident;
@@ -50,7 +50,8 @@ std::int64_t total_steps(const RunConfig& config) {
   const TrainConfig& train = config.train;
   require(train.steps || train.max_tokens, "total_steps: neither train.steps nor train.max_tokens");
   const std::int64_t tokens_per_step =
-      train.global_batch_size.value_or(train.micro_batch_size) * config.data.sequence_length;
+      train.global_batch_size.value_or(train.micro_batch_size.value_or(1)) *
+      config.data.sequence_length;
   require(tokens_per_step > 0, "total_steps: a step of {} tokens", tokens_per_step);
   std::int64_t steps = train.steps.value_or(std::numeric_limits<std::int64_t>::max());
   if (train.max_tokens) {

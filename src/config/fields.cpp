@@ -124,9 +124,10 @@ void add_train(Table& table) {
       .integer("steps", &T::steps, at_least(1), "optimizer updates")
       .integer("max_tokens", &T::max_tokens, at_least(1), "tokens to train on, instead of `steps`")
       .integer("micro_batch_size", &T::micro_batch_size, from_to(1, kMostOfASize),
-               "sequences of one forward and backward pass")
+               "sequences of one forward and backward pass (the planner's choice: what takes least "
+               "time within [memory]; a run keeps it)")
       .integer("global_batch_size", &T::global_batch_size, from_to(1, kMostOfASize),
-               "sequences of a step, a multiple of `micro_batch_size` (`micro_batch_size`)")
+               "sequences of a step, a multiple of `micro_batch_size` (`micro_batch_size`, else 1)")
       .integer("evaluate_every", &T::evaluate_every, steps_or_never, "steps; 0: never")
       .integer("evaluate_batches", &T::evaluate_batches, at_least(0),
                "micro-batches per source; 0: all there are")

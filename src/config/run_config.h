@@ -15,6 +15,7 @@
 // Paths are relative to the current directory, as on any command line, not to the run file.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -52,7 +53,7 @@ struct Bytes {
 struct OffloadItem {
   TensorClass what = TensorClass::optimizer;
   OffloadTier to = OffloadTier::automatic;
-  bool operator==(const OffloadItem&) const = default;
+  auto operator<=>(const OffloadItem&) const = default;
 };
 
 /// Room in a directory. Written "/directory:64GiB".
@@ -147,9 +148,10 @@ struct TrainConfig {
   std::filesystem::path directory = "runs";       // the run is written to directory/name
   std::optional<std::int64_t> steps;              // optimizer updates
   std::optional<std::int64_t> max_tokens;         // tokens trained on
-  std::int64_t micro_batch_size = 1;              // of one forward and backward pass
+  std::optional<std::int64_t> micro_batch_size;   // of one forward and backward pass; absent: the
+                                                  // planner of memory chooses
   std::optional<std::int64_t> global_batch_size;  // of one step, a multiple of micro_batch_size;
-                                                  // filled by parse with micro_batch_size
+                                                  // filled by parse with micro_batch_size, or 1
   std::int64_t evaluate_every = 100;              // steps; 0: never
   std::int64_t evaluate_batches = 20;             // micro-batches per source; 0: all there are
   std::int64_t sample_every = 0;                  // steps; 0: never

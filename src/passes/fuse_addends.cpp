@@ -29,15 +29,29 @@ const std::map<std::string, Slot, std::less<>>& addend_slots() {
 
 class Absorber {
  public:
-  explicit Absorber(ir::Graph& graph) : graph_(graph) {}
+  explicit Absorber(ir::Graph& graph) : graph_(graph) { look(); }
+
+  // To be called when the graph has changed.
+  void look() {
+    made_by_ = ir::producers(graph_);
+    uses_ = use_counts(graph_);
+  }
+
+  // Whether every value is made before it is used.
+  bool is_in_order() const {
+    for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
+      for (const ValueId operand : graph_.nodes()[i].operands) {
+        if (operand != kAbsent && position(operand) >= static_cast<int>(i)) return false;
+      }
+    }
+    return true;
+  }
 
   // Tries to turn the sum `node` into an addend of the op that makes one of its terms.
   bool try_sum(const ir::Node& node) {
-    if (node.op != "add" || node.operands.size() != 2) return false;
+    if (node.operands.size() != 2) return false;
     const ValueId a = node.operands[0], b = node.operands[1];
     if (graph_.type(a) != graph_.type(b)) return false;
-    made_by_ = ir::producers(graph_);
-    uses_ = use_counts(graph_);
     // The later of the two takes the earlier: it can wait for it without moving anything.
     const ValueId first = position(a) > position(b) ? a : b;
     const ValueId second = first == a ? b : a;
@@ -102,13 +116,16 @@ class Absorber {
 ir::Graph fuse_addends(ir::Graph graph) {
   Absorber absorber(graph);
   for (std::size_t i = 0; i < graph.nodes().size();) {
-    const ir::Node node = graph.nodes()[i];
-    if (!absorber.try_sum(node)) {
+    if (graph.nodes()[i].op != "add" || !absorber.try_sum(ir::Node(graph.nodes()[i]))) {
       ++i;
       continue;
     }
     graph.nodes().erase(graph.nodes().begin() + static_cast<std::ptrdiff_t>(i));
-    graph = in_dependency_order(std::move(graph));
+    absorber.look();
+    if (!absorber.is_in_order()) {
+      graph = in_dependency_order(std::move(graph));
+      absorber.look();
+    }
     i = 0;
   }
   return graph;

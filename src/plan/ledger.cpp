@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
 
 #include "base/arena.h"
 #include "plan/plan.h"
@@ -37,7 +40,19 @@ void add_tier(const Plan& plan, ir::Tier tier, std::vector<LedgerEntry>& entries
     if (entry.tier != tier) continue;
     add(category_of(entry.role), entry.name, align_up(entry.type.bytes(), alignment));
   }
-  if (tier == ir::Tier::device) add("data", "batches and scalars", plan.data_bytes);
+  if (tier == ir::Tier::device) {
+    const std::size_t before = named;
+    std::set<std::size_t> places;  // programs share inputs of one name and type
+    for (const Program& program : plan.programs) {
+      for (const Port& port : program.data) {
+        if (places.insert(port.offset).second) {
+          add("data", fmt::format("{} of {}", port.name, program.name),
+              align_up(port.type.bytes()));
+        }
+      }
+    }
+    add("data", "alignment of what follows", plan.data_bytes - (named - before));
+  }
   if (const Program* program = largest(plan, tier)) {
     const int at = transients_of(*program, tier).live_peak_at;
     for (const TransientBuffer& buffer : program->transients) {
@@ -67,6 +82,7 @@ std::string_view category_of(TransientBuffer::Kind kind) {
   switch (kind) {
     case TransientBuffer::Kind::stash: return "stash";
     case TransientBuffer::Kind::scratch: return "scratch";
+    case TransientBuffer::Kind::moving: return "communication";
     case TransientBuffer::Kind::transient:
     case TransientBuffer::Kind::result: return "transients";
   }

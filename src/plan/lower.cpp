@@ -129,6 +129,7 @@ class ProgramLowering {
     bound.skipped =
         static_cast<std::size_t>(node.attributes.integer("begin", 0)) * size_of(moved.dtype);
     if (tier == ir::Tier::device) return;
+    if (fetch) fetched_.insert(bound.results[0]);
     instruction.stream = fetch ? Stream::fetch : Stream::store;
     instruction.seconds = cost::transfer_seconds(
         static_cast<double>(moved.bytes()), tier,
@@ -212,7 +213,10 @@ class ProgramLowering {
       transient_of_[b] = static_cast<int>(program_.transients.size());
       using Kind = TransientBuffer::Kind;
       const bool stash = buffer.first <= boundary && buffer.last > boundary;
-      const Kind kind = buffer.is_result ? Kind::result : stash ? Kind::stash : Kind::transient;
+      const Kind made_here = stash ? Kind::stash : Kind::transient;
+      const Kind kind = buffer.is_result                         ? Kind::result
+                        : fetched_.contains(static_cast<int>(b)) ? Kind::moving
+                                                                 : made_here;
       program_.transients.push_back({buffer.name, kind, room_for(static_cast<int>(b), buffer), 0,
                                      buffer.first, buffer.last, buffer.tier});
     }
@@ -327,6 +331,7 @@ class ProgramLowering {
   std::vector<Bound> bound_;
   std::vector<std::vector<Access>> accesses_;  // by instruction
   std::set<int> meets_file_;                   // buffers on the device that files are read to
+  std::set<int> fetched_;                      // buffers on the device that hold what was fetched
   std::vector<int> transient_of_;              // by buffer
   std::vector<int> scratch_of_;                // by instruction
 };
@@ -367,7 +372,9 @@ void lay_out_catalog(const std::vector<const ir::Graph*>& graphs, Plan& plan, La
   plan.file.persistent_bytes = end[ir::index_of(ir::Tier::file)];
 }
 
-// Data inputs of one name and type share a place between the programs.
+// Data inputs of one name and type share a place between the programs. Transients begin at a
+// multiple of what direct file access asks for, so that how they lie does not depend on what stands
+// before them: a program planned alone is the program of the whole plan.
 void lay_out_data(const std::vector<const ir::Graph*>& graphs, Plan& plan, Layout& layout,
                   std::map<std::string, std::vector<Port>>& ports) {
   std::map<std::string, std::size_t> shared;
@@ -382,7 +389,7 @@ void lay_out_data(const std::vector<const ir::Graph*>& graphs, Plan& plan, Layou
       ports[graph->name()].push_back({input.name, type, at->second});
     }
   }
-  plan.data_bytes = offset - plan.persistent_bytes;
+  plan.data_bytes = align_up(offset, kFileAlignment) - plan.persistent_bytes;
 }
 
 }  // namespace
@@ -410,6 +417,16 @@ Plan make_plan(const std::vector<const ir::Graph*>& graphs, const cost::MachineD
   plan.host.arena_bytes = layout.transients[1] + most[1];
   plan.file.arena_bytes = layout.transients[2] + most[2];
   return plan;
+}
+
+std::array<std::size_t, ir::kTiers> standing_bytes(const std::vector<const ir::Graph*>& graphs) {
+  Plan plan;
+  Layout layout;
+  std::map<std::string, std::vector<Port>> data_ports;
+  lay_out_catalog(graphs, plan, layout);
+  lay_out_data(graphs, plan, layout, data_ports);
+  return {plan.persistent_bytes + plan.data_bytes, plan.host.persistent_bytes,
+          plan.file.persistent_bytes};
 }
 
 double Program::predicted_seconds() const {

@@ -12,9 +12,14 @@ namespace bessemer::plan {
 namespace {
 
 constexpr std::size_t kGoodEnough = 200;  // ends at 1/200 above the lower bound
-// What each of the two searches may spend.
+// What each of the two searches may spend: rounds, and SkylinePacker::work, of which a million is
+// about 6 ms. Small sets get all it takes. Those of a training step are placed for a hundred ways
+// to run it, and more rounds gain them little.
 constexpr std::size_t kRounds = 5000;
-constexpr std::size_t kWork = 40'000'000;  // SkylinePacker::work; about a quarter of a second
+constexpr std::size_t kSmall = 256;  // blocks
+std::size_t work_for(std::size_t blocks) {
+  return blocks <= kSmall ? 40'000'000 : std::max<std::size_t>(3'000'000, 800 * blocks);
+}
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
@@ -24,6 +29,7 @@ class OrderSearch {
       : packer_(packer),
         blocks_(packer.bytes().size()),
         bound_(*std::max_element(packer.live().begin(), packer.live().end())),
+        work_(work_for(blocks_)),
         tried_(blocks_) {}
 
   Packing run() {
@@ -67,7 +73,7 @@ class OrderSearch {
     for (std::size_t i = 0; i < blocks_; ++i) {
       priority[index(order[i])] = static_cast<double>(blocks_ - i) / static_cast<double>(blocks_);
     }
-    const std::size_t most_work = packer_.work() + kWork;
+    const std::size_t most_work = packer_.work() + work_;
     for (std::size_t round = 0; goes_on(round, most_work); ++round) {
       for (std::size_t b = 0; b < blocks_; ++b) {
         if (sticks_out(b, offsets)) priority[b] += 0.5 + 0.5 * random_.uniform(drawn_++);
@@ -85,7 +91,7 @@ class OrderSearch {
     std::array<std::size_t, 10> earlier;  // bytes, by round
     earlier.fill(at.bytes);
     std::vector<int> order;
-    const std::size_t most_work = packer_.work() + kWork;
+    const std::size_t most_work = packer_.work() + work_;
     for (std::size_t round = 0; goes_on(round, most_work); ++round) {
       order = at.order;
       move_forward_what_sticks_out(order, at.offsets);
@@ -113,6 +119,7 @@ class OrderSearch {
   SkylinePacker& packer_;
   std::size_t blocks_;
   std::size_t bound_;
+  std::size_t work_;
   Solution best_;
   std::vector<std::size_t> tried_;   // offsets of the last packing
   std::vector<std::size_t> places_;  // in an order

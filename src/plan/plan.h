@@ -9,6 +9,7 @@
 // tier of kFileAlignment.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -96,7 +97,13 @@ struct Port {
 /// A transient buffer's life, for the ledger and for tests of the assignment.
 struct TransientBuffer {
   std::string name;  // of the first value in it, or "scratch of ..."
-  enum class Kind { stash, transient, scratch, result } kind = Kind::transient;
+  enum class Kind {
+    stash,      // made in forward, needed in backward
+    transient,  // neither
+    scratch,    // of a kernel
+    result,     // the caller reads it
+    moving,     // on the device, brought from a lower tier
+  } kind = Kind::transient;
   std::size_t bytes = 0;
   std::size_t offset = 0;  // from the arena's start
   int first = 0;           // instruction that writes it
@@ -129,7 +136,7 @@ struct Program {
 
 struct LedgerEntry {
   std::string category;  // parameters, optimizer, gradients, weights, cache, data, stash,
-                         // transients, scratch, unused
+                         // transients, scratch, communication, unused
   std::string name;
   std::size_t bytes = 0;
   ir::Tier tier = ir::Tier::device;
@@ -146,7 +153,7 @@ struct Plan {
   std::vector<CatalogEntry> catalog;
   std::vector<Program> programs;
   std::size_t persistent_bytes = 0;
-  std::size_t data_bytes = 0;
+  std::size_t data_bytes = 0;  // to a multiple of kFileAlignment from the arena's start
   std::size_t arena_bytes = 0;
   LowerArena host, file;
 
@@ -167,6 +174,9 @@ struct PlanOptions {
 /// that accepts it.
 Plan make_plan(const std::vector<const ir::Graph*>& graphs, const cost::MachineDescription& machine,
                const PlanOptions& options = {});
+
+/// By tier, the bytes of the graphs' persistent tensors and data inputs: where transients begin.
+std::array<std::size_t, ir::kTiers> standing_bytes(const std::vector<const ir::Graph*>& graphs);
 
 /// Every byte of the arenas under a name: persistent tensors, data, and each tier's transient
 /// region as it is at the peak of the program that needs most of it. The entries of a tier sum to

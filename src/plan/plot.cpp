@@ -19,7 +19,7 @@ constexpr double kLeft = 90, kRight = 850, kTop = 60, kBottom = 480;
 // Paul Tol's "muted" scheme, told apart by colour-blind readers too.
 constexpr std::array<std::string_view, kTimelineCategories.size()> kColors{
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
-    "#DDCC77", "#CC6677", "#882255", "#AA4499"};
+    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB"};
 
 std::string escaped(std::string_view text) {
   std::string out;

@@ -1,5 +1,7 @@
 #include "plan/recompute_to_fit.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "ir/text.h"
 #include "passes/recompute.h"
@@ -9,9 +11,15 @@ namespace bessemer::plan {
 
 std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
                                                        const cost::MachineDescription& machine) {
-  return passes::recompute_frontier(ordered, machine, [&](const ir::Graph& graph) {
+  // Fewer choices of a larger graph, so that the nodes planned for them stay as many.
+  constexpr std::size_t kNodes = 200'000, kFewest = 24;
+  passes::FrontierOptions options;
+  options.steps =
+      std::clamp(kNodes / std::max<std::size_t>(1, ordered.nodes().size()), kFewest, options.steps);
+  const passes::PeakOf peak = [&](const ir::Graph& graph) {
     return make_plan({&graph}, machine).programs[0].transient_bytes;
-  });
+  };
+  return passes::recompute_frontier(ordered, machine, peak, options);
 }
 
 namespace {
@@ -50,15 +58,6 @@ void recompute_to_fit(passes::StepGraphs& step, const Plan& planned, std::size_t
   };
   fit(step.accumulate_first);
   if (step.accumulate) fit(*step.accumulate);
-}
-
-std::vector<std::size_t> recompute_targets(const passes::StepGraphs& step, const Plan& planned,
-                                           KnownFrontiers& known) {
-  std::vector<std::size_t> targets;
-  for (const auto& point : known_frontier(step.accumulate_first, planned.machine, known)) {
-    targets.push_back(planned.persistent_bytes + planned.data_bytes + point.peak_bytes);
-  }
-  return targets;
 }
 
 }  // namespace bessemer::plan

@@ -33,9 +33,4 @@ ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
 void recompute_to_fit(passes::StepGraphs& step, const Plan& planned, std::size_t budget,
                       passes::Runner& runner, KnownFrontiers& known);
 
-/// Budgets at which recompute_to_fit turns to another choice for the first accumulate graph, from
-/// the one that keeps everything on; they fall. Never empty.
-std::vector<std::size_t> recompute_targets(const passes::StepGraphs& step, const Plan& planned,
-                                           KnownFrontiers& known);
-
 }  // namespace bessemer::plan

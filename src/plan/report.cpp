@@ -10,9 +10,9 @@
 namespace bessemer::plan {
 namespace {
 
-constexpr std::array<std::string_view, 10> kCategories{
-    "parameters", "optimizer", "gradients",  "weights", "cache",
-    "data",       "stash",     "transients", "scratch", "unused"};
+constexpr std::array<std::string_view, 11> kCategories{
+    "parameters", "optimizer",  "gradients", "weights",       "cache", "data",
+    "stash",      "transients", "scratch",   "communication", "unused"};
 
 double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
 
@@ -237,15 +237,19 @@ std::size_t predicted_process_bytes(const Plan& plan, const std::vector<OutsideE
   return bytes;
 }
 
+double step_seconds(std::int64_t micro_batches,
+                    const std::function<double(const std::string&)>& seconds) {
+  const double first = seconds("accumulate_first"), next = seconds("accumulate");
+  return first + static_cast<double>(micro_batches - 1) * (next > 0 ? next : first) +
+         seconds("update") + seconds("refresh");
+}
+
 double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches) {
-  const auto seconds = [&](const char* name) {
+  if (plan.find("accumulate_first") == nullptr) return 0;
+  return step_seconds(micro_batches, [&](const std::string& name) {
     const Program* program = plan.find(name);
     return program == nullptr ? 0.0 : program->predicted_seconds();
-  };
-  if (plan.find("accumulate_first") == nullptr) return 0;
-  const char* next = plan.find("accumulate") == nullptr ? "accumulate_first" : "accumulate";
-  return seconds("accumulate_first") + static_cast<double>(micro_batches - 1) * seconds(next) +
-         seconds("update") + seconds("refresh");
+  });
 }
 
 std::string bytes_text(std::size_t bytes) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,10 @@ struct ReportOptions {
 /// Seconds of one optimiser step: refresh, update, and a micro-batch for each of `micro_batches`.
 /// 0 where the plan has no training programs.
 double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches);
+
+/// The same from the seconds of programs by name; `seconds` gives 0 for those that are not there.
+double step_seconds(std::int64_t micro_batches,
+                    const std::function<double(const std::string&)>& seconds);
 
 /// What the process will hold at its peak: the arena and what lies outside it.
 std::size_t predicted_process_bytes(const Plan& plan, const std::vector<OutsideEntry>& outside);

@@ -12,9 +12,9 @@
 namespace bessemer::plan {
 
 /// The accounts of the ledger that a step moves between, in the order they are stacked.
-inline constexpr std::array<std::string_view, 9> kTimelineCategories{
+inline constexpr std::array<std::string_view, 10> kTimelineCategories{
     "parameters", "optimizer", "gradients",  "weights", "cache",
-    "data",       "stash",     "transients", "scratch"};
+    "data",       "stash",     "transients", "scratch", "communication"};
 
 struct Moment {
   std::string program;

@@ -1,7 +1,5 @@
 #include "train/compile.h"
 
-#include <algorithm>
-
 #include <unistd.h>
 
 #include "base/error.h"
@@ -11,8 +9,7 @@
 #include "models/model.h"
 #include "passes/hoist_weights.h"
 #include "passes/pipeline.h"
-#include "passes/recompute.h"
-#include "train/offload.h"
+#include "train/run_compiler.h"
 
 namespace bessemer::train {
 namespace {
@@ -21,30 +18,12 @@ passes::Recipe recipe_of(config::Recipe recipe) {
   return recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
 }
 
-passes::RecomputePolicy policy_of(config::Recompute recompute) {
-  switch (recompute) {
-    case config::Recompute::full: return passes::RecomputePolicy::full;
-    case config::Recompute::selective: return passes::RecomputePolicy::selective;
-    case config::Recompute::none:
-    case config::Recompute::automatic: break;  // automatic: plan::recompute_to_fit, once planned
-  }
-  return passes::RecomputePolicy::none;
+// A refresh without nodes would be a program that does nothing.
+void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs) {
+  if (!refresh.nodes().empty()) graphs.push_back(&refresh);
 }
 
-passes::StepOptions step_options(const config::RunConfig& config, std::int64_t micro_batches) {
-  passes::StepOptions options;
-  options.recipe = recipe_of(config.precision.recipe);
-  options.accumulates = micro_batches > 1;
-  options.recompute = policy_of(*config.memory.recompute);
-  options.optimizer = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon,
-                       config.optimizer.weight_decay, config.optimizer.gradient_clip};
-  return options;
-}
-
-struct GenerationGraphs {
-  ir::Graph refresh{"refresh"};
-  ir::Graph prefill, decode;
-};
+}  // namespace
 
 GenerationGraphs generation_graphs(const models::Architecture& architecture, passes::Recipe recipe,
                                    std::int64_t cache_length, passes::Runner& runner) {
@@ -61,42 +40,6 @@ GenerationGraphs generation_graphs(const models::Architecture& architecture, pas
   return graphs;
 }
 
-// A refresh without nodes would be a program that does nothing.
-void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs) {
-  if (!refresh.nodes().empty()) graphs.push_back(&refresh);
-}
-
-// Recomputes until `plan`, that of the graphs that point into `step`, fits; where nothing does, as
-// is smallest. The frontier knows nothing of what waits for its transport: where values move, its
-// choices are planned one after the other, a few of them.
-void recompute_to_fit(passes::StepGraphs& step, const std::vector<const ir::Graph*>& graphs,
-                      const config::MemoryConfig& memory, passes::Runner& runner,
-                      plan::KnownFrontiers& known, plan::Plan& plan) {
-  constexpr std::size_t kTried = 12;
-  const passes::StepGraphs kept = step;
-  const plan::Plan everything = plan;
-  const std::size_t budget = device_budget(memory);
-  const auto plan_for = [&](std::size_t target) {
-    step = kept;
-    plan::recompute_to_fit(step, everything, target, runner, known);
-    return plan_in_tiers(graphs, memory, everything.machine, runner);
-  };
-  if (everything.arena_bytes <= budget) return;
-  if (!memory.offload || memory.offload->empty()) {
-    plan = plan_for(budget);
-    return;
-  }
-  const std::vector<std::size_t> targets = plan::recompute_targets(step, everything, known);
-  const std::size_t stride = (targets.size() + kTried - 1) / kTried;
-  for (std::size_t i = (targets.size() - 1) % stride; i < targets.size(); i += stride) {
-    plan::Plan next = plan_for(targets[i]);
-    if (next.arena_bytes < plan.arena_bytes) plan = std::move(next);
-    if (plan.arena_bytes <= budget) return;
-  }
-}
-
-}  // namespace
-
 std::size_t memory_of_this_machine() {
   return static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
          static_cast<std::size_t>(::sysconf(_SC_PAGE_SIZE));
@@ -106,47 +49,22 @@ std::size_t device_budget(const config::MemoryConfig& memory) {
   return memory.device ? memory.device->count : memory_of_this_machine();
 }
 
-CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
-                        const cost::MachineDescription& machine, passes::Runner& runner) {
-  plan::KnownFrontiers known;
-  return compile_run(config, architecture, machine, runner, known);
+bool fits(const config::MemoryConfig& memory, const std::array<std::size_t, ir::kTiers>& bytes) {
+  const auto [device, host, file] = bytes;
+  const bool host_fits = memory.host ? host <= memory.host->count
+                                     : host == 0 || device + host <= memory_of_this_machine();
+  return device <= device_budget(memory) && host_fits &&
+         (!memory.file || file <= memory.file->bytes.count);
 }
 
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
-                        const cost::MachineDescription& machine, passes::Runner& runner,
-                        plan::KnownFrontiers& known) {
-  CompiledRun run;
-  run.architecture = architecture;
-  run.micro_batches = *config.train.global_batch_size / config.train.micro_batch_size;
-  const models::BatchShape shape{config.train.micro_batch_size, config.data.sequence_length};
-  models::Architecture without_dropout = architecture;
-  without_dropout.dropout = 0;
-  const passes::StepOptions options = step_options(config, run.micro_batches);
-  passes::StepGraphs step =
-      passes::compile_step(models::loss_graph(architecture, shape),
-                           models::loss_graph(without_dropout, shape), options, runner);
-  GenerationGraphs generation;
-  if (config.train.sample_every > 0) {
-    run.sample_cache =
-        std::min(architecture.context, config.data.sequence_length + config.train.sample_tokens);
-    generation = generation_graphs(without_dropout, options.recipe, run.sample_cache, runner);
-    step.refresh = passes::merge_refresh(std::move(step.refresh), generation.refresh);
-  }
-  std::vector<const ir::Graph*> graphs;
-  add_refresh(step.refresh, graphs);
-  graphs.push_back(&step.accumulate_first);
-  if (step.accumulate) graphs.push_back(&*step.accumulate);
-  graphs.push_back(&step.update);
-  if (step.evaluate) graphs.push_back(&*step.evaluate);
-  if (run.sample_cache > 0) {
-    graphs.push_back(&generation.prefill);
-    graphs.push_back(&generation.decode);
-  }
-  run.plan = plan_in_tiers(graphs, config.memory, machine, runner);
-  if (config.memory.recompute == config::Recompute::automatic) {
-    recompute_to_fit(step, graphs, config.memory, runner, known, run.plan);
-  }
-  return run;
+                        const cost::MachineDescription& machine, passes::Runner& runner) {
+  RunCompiler compiler(config, architecture, machine, runner);
+  require(config.train.micro_batch_size.has_value(), "the size of micro-batches is not settled");
+  const Way way{*config.train.micro_batch_size,
+                config.memory.offload.value_or(std::vector<config::OffloadItem>()),
+                *config.memory.recompute, 0};
+  return compiler.compile(compiler.fit(way, config.memory));
 }
 
 plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,

@@ -2,6 +2,8 @@
 // is exactly what `bessemer train` runs.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <vector>
@@ -11,8 +13,8 @@
 #include "cost/machine.h"
 #include "models/architecture.h"
 #include "passes/pass.h"
+#include "passes/set_precision.h"
 #include "plan/plan.h"
-#include "plan/recompute_to_fit.h"
 #include "plan/report.h"
 
 namespace bessemer::train {
@@ -25,24 +27,34 @@ inline constexpr std::int64_t kPrefillTokens = 32;
 /// "prefill" and "decode" where the run draws samples.
 struct CompiledRun {
   models::Architecture architecture;
-  std::int64_t micro_batches = 1;
-  std::int64_t sample_cache = 0;  // rows of the caches; 0: no samples
+  std::int64_t micro_batch_size = 1;  // sequences
+  std::int64_t micro_batches = 1;     // of a step
+  std::int64_t sample_cache = 0;      // rows of the caches; 0: no samples
   plan::Plan plan;
 };
 
+/// With the micro-batch size and the movement that `config` says, and as little recomputation as
+/// its policy allows within the budgets. Who chooses among such runs asks a MemoryPlanner.
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
                         const cost::MachineDescription& machine, passes::Runner& runner);
-
-/// The same, for who compiles a run in many ways.
-CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
-                        const cost::MachineDescription& machine, passes::Runner& runner,
-                        plan::KnownFrontiers& known);
 
 /// Bytes of main memory: what the device and the host tier share on this backend.
 std::size_t memory_of_this_machine();
 
 /// Bytes that the device tier may take: memory.device, or what the machine has.
 std::size_t device_budget(const config::MemoryConfig& memory);
+
+/// Whether a plan that takes so many bytes by tier keeps the budgets: memory.device, memory.host,
+/// memory.file. Without memory.host, device and host together must fit the machine.
+bool fits(const config::MemoryConfig& memory, const std::array<std::size_t, ir::kTiers>& bytes);
+
+/// Graphs that draw samples, and the refresh graph that they need.
+struct GenerationGraphs {
+  ir::Graph refresh{"refresh"};
+  ir::Graph prefill, decode;
+};
+GenerationGraphs generation_graphs(const models::Architecture& architecture, passes::Recipe recipe,
+                                   std::int64_t cache_length, passes::Runner& runner);
 
 /// How the plan of a run is shown, by `bessemer plan` and in runs/NAME/plan.txt: its model, batch
 /// and recipe in the heading, what lies outside the arena beside it (outside.h says what

@@ -1,10 +1,13 @@
 // The planner of memory: of the ways to run a step, the one that fits the budgets and takes the
-// least predicted time. It varies where values are and when they are made, never what is computed;
-// what would change that (a smaller micro-batch sums in another order) it only proposes, with its
-// price.
+// least predicted time. It varies where values are and when they are made, and, where the run file
+// leaves it open, how many sequences a micro-batch has. Nothing else of what is computed changes.
 //
-// Every way that is named has been compiled and planned for real: a price is what applying it
-// gives.
+// The search is branch and bound over the choices of train/way.h. At each micro-batch size, keeping
+// everything on the device is the least any way can take; at each of those with something moved,
+// recomputing nothing is. What is found is the fastest of all that the choices name, whatever the
+// order: so a larger budget never gives a slower step.
+//
+// Every way that is named has been planned for real: a price is what applying it gives.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +19,8 @@
 
 #include "config/run_config.h"
 #include "train/compile.h"
+#include "train/run_compiler.h"
+#include "train/way.h"
 
 namespace bessemer::train {
 
@@ -32,49 +37,59 @@ struct FrontierPoint {
   std::size_t device_bytes = 0;  // the plan's peak: the least budget that allows it
   std::size_t host_bytes = 0, file_bytes = 0;
   double step_seconds = 0;
+  std::int64_t micro_batch_size = 1;
   std::string how;  // what it moves and what it makes again
 };
 
+/// Who says how large a micro-batch is, where it is not left open: a run that goes on keeps its
+/// own, since another sums in another order.
+enum class BatchFrom { run_file, checkpoint };
+
 class MemoryPlanner {
  public:
-  /// `config` as parsed; all must outlive the planner.
+  /// `config` as parsed.
   MemoryPlanner(const config::RunConfig& config, const models::Architecture& architecture,
-                const cost::MachineDescription& machine);
+                const cost::MachineDescription& machine, BatchFrom from = BatchFrom::run_file);
 
-  /// The config with memory.offload settled: the fastest that fits, else the one with the smallest
-  /// device tier.
+  MemoryPlanner(const MemoryPlanner&) = delete;
+  MemoryPlanner& operator=(const MemoryPlanner&) = delete;
+
+  /// The config with train.micro_batch_size and memory.offload settled: the fastest that fits, else
+  /// the one with the smallest device tier.
   config::RunConfig choose();
 
-  /// InputError where the plan of a chosen config does not fit: what it needs, what is there, and
-  /// the remedies.
-  void check(const CompiledRun& run);
+  /// That run.
+  CompiledRun compile();
 
-  /// From everything kept on the device to the smallest peak: peaks fall, seconds rise.
+  /// InputError where that run does not fit: what it needs, what is there, and the remedies.
+  void check();
+
+  /// From everything kept on the device to the smallest peak: peaks fall, seconds rise. As many
+  /// points as there are, up to a dozen or two.
   std::vector<FrontierPoint> frontier();
 
   /// Changes of the run file that take less of the device: those that fit first, fastest first;
   /// then the others, smallest first.
   std::vector<Remedy> remedies();
 
+  const models::Architecture& architecture() const { return compiler_.architecture(); }
+
  private:
-  struct Way {
-    config::RunConfig config;
-    CompiledRun run;
-    double step_seconds = 0;
+  struct Found {
+    Way way;
+    Price price;
   };
-  Way compile(config::RunConfig config);
-  Way best(const config::RunConfig& config);
-  bool fits(const plan::Plan& plan) const;
+  const Found& chosen();
+  Found search(const WayChoices& choices, const config::MemoryConfig& budgets);
+  Found smallest(const std::vector<Way>& ways);
+  Remedy remedy(std::string change, const config::RunConfig& changed);
+  FrontierPoint point(const Found& found);
 
-  const config::RunConfig& config_;
-  const models::Architecture& architecture_;
-  const cost::MachineDescription& machine_;
-  plan::KnownFrontiers known_;
+  config::RunConfig config_;
+  BatchFrom batch_from_;
+  passes::Runner quiet_;
+  RunCompiler compiler_;
+  std::optional<Found> chosen_;
 };
-
-/// The table of a frontier for people, and as JSON:
-/// [{peak_bytes: {device, host, file}, step_seconds, how}].
-std::string frontier_text(const std::vector<FrontierPoint>& points);
-nlohmann::json frontier_json(const std::vector<FrontierPoint>& points);
 
 }  // namespace bessemer::train

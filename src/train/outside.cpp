@@ -11,6 +11,27 @@ namespace {
 // measured over the runs of tests/cli/memory_test.cpp.
 constexpr std::size_t kFirstUse = std::size_t{1} << 20;
 
+// What the executor holds beside its arenas: of each instruction the addresses of its operands and
+// results, and what it needs to find them.
+std::size_t binding_bytes(const plan::Plan& plan) {
+  constexpr std::size_t kInstruction = 128, kAddress = sizeof(void*);
+  std::size_t bytes = 0;
+  for (const plan::Program& program : plan.programs) {
+    for (const plan::Instruction& i : program.instructions) {
+      bytes += kInstruction + kAddress * (i.operands.size() + i.results.size());
+    }
+  }
+  return bytes;
+}
+
+// Two threads that move values, and for each the blocks that unaligned ends of files go through.
+std::size_t transfer_bytes(const plan::Plan& plan) {
+  constexpr std::size_t kStack = std::size_t{64} << 10, kBlocks = std::size_t{256} << 10;
+  const bool file = plan.bytes(ir::Tier::file) > 0;
+  if (!file && plan.bytes(ir::Tier::host) == 0) return 0;
+  return 2 * (kStack + (file ? kBlocks : 0));
+}
+
 // What checkpoints are written from: a copy of all, or one tensor of the file tier at a time.
 std::size_t checkpoint_bytes(const plan::Plan& plan) {
   const std::vector<checkpoint::TensorSpec> specs = specs_to_save(plan);
@@ -29,7 +50,7 @@ std::size_t batch_bytes(const config::RunConfig& config, const CompiledRun& run)
   constexpr std::int64_t kPerToken = 5 * sizeof(std::int32_t);
   const std::int64_t validation = config.train.evaluate_every > 0 ? 1 : 0;
   const std::int64_t micro_batches = 2 * run.micro_batches + validation;
-  return static_cast<std::size_t>(micro_batches * config.train.micro_batch_size *
+  return static_cast<std::size_t>(micro_batches * run.micro_batch_size *
                                   config.data.sequence_length * kPerToken);
 }
 
@@ -44,6 +65,10 @@ std::vector<plan::OutsideEntry> outside_arena(const config::RunConfig& config,
         {"copy to write checkpoints from", checkpoint_bytes(run.plan), How::computed});
   }
   entries.push_back({"batches, one step ahead", batch_bytes(config, run), How::computed});
+  entries.push_back({"addresses of instructions", binding_bytes(run.plan), How::computed});
+  if (const std::size_t bytes = transfer_bytes(run.plan)) {
+    entries.push_back({"threads and blocks of transfers", bytes, How::computed});
+  }
   entries.push_back({"program, libraries, tokenizer, plan", resident_now, How::measured});
   entries.push_back({"code and stacks at their first use", kFirstUse, How::allowance});
   return entries;

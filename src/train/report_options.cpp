@@ -29,7 +29,7 @@ plan::ReportOptions report_options(const config::RunConfig& config, const Compil
       "{}\nrecipe   {}\n",
       config.train.name, model_text(run.architecture), *config.train.global_batch_size,
       config.data.sequence_length, run.micro_batches, run.micro_batches == 1 ? "" : "es",
-      config.train.micro_batch_size, config::name_of(config.precision.recipe));
+      run.micro_batch_size, config::name_of(config.precision.recipe));
   options.outside = outside_arena(config, run, resident_now);
   return options;
 }

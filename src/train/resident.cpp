@@ -36,8 +36,10 @@ bool start_peak_anew() {
 
 }  // namespace
 
+void release_slack() { ::malloc_trim(0); }
+
 std::size_t resident_without_slack() {
-  ::malloc_trim(0);
+  release_slack();
   const int status = open_status();
   const std::size_t bytes = status_bytes(status, "VmRSS:");
   if (status >= 0) ::close(status);

@@ -5,6 +5,9 @@
 
 namespace bessemer::train {
 
+/// Gives memory that the heap keeps but nobody uses back to the system.
+void release_slack();
+
 /// Gives memory that the heap keeps but nobody uses back to the system (the threads that tokenize a
 /// corpus leave some behind), and returns what is resident then, in bytes; 0 where the system does
 /// not tell.

@@ -11,6 +11,7 @@ nlohmann::json to_json(const RunState& state) {
           {"next_sequence", state.next_sequence},
           {"skipped", state.skipped},
           {"skipped_in_a_row", state.skipped_in_a_row},
+          {"micro_batch_size", state.micro_batch_size},
           {"config_digest", state.config_digest}};
 }
 
@@ -26,6 +27,8 @@ RunState read_state(const nlohmann::json& json, std::int64_t step, const std::st
   state.next_sequence = static_cast<std::uint64_t>(whole("next_sequence"));
   state.skipped = whole("skipped");
   state.skipped_in_a_row = whole("skipped_in_a_row");
+  // Checkpoints that do not say so are of a time when it was 1 where the run file left it out.
+  if (json.contains("micro_batch_size")) state.micro_batch_size = whole("micro_batch_size");
   const bool digest = json.contains("config_digest") && json["config_digest"].is_string();
   require_input(digest, "{}: state.json: 'config_digest' must be a text", place);
   state.config_digest = json["config_digest"].get<std::string>();

@@ -16,6 +16,8 @@ struct RunState {
   std::uint64_t next_sequence = 0;  // the data position: the first sequence not yet used
   std::int64_t skipped = 0;         // steps whose loss or gradient was not finite
   std::int64_t skipped_in_a_row = 0;
+  std::int64_t micro_batch_size =
+      1;                      // sequences; a run keeps it, since it decides how sums are taken
   std::string config_digest;  // of what must not change between a run and its continuation
 };
 

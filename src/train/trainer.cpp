@@ -59,13 +59,15 @@ std::optional<fs::path> starting_point(const config::RunConfig& config, const Re
   return std::nullopt;
 }
 
-// That checkpoint, opened, and found to be of this run: before anything is written.
-std::optional<checkpoint::Checkpoint> open_starting_point(const config::RunConfig& config,
+// That checkpoint, opened, and found to be of this run: before anything is written. A run file that
+// leaves the size of micro-batches open gets that of the checkpoint.
+std::optional<checkpoint::Checkpoint> open_starting_point(config::RunConfig& config,
                                                           const Resume& resume) {
   const std::optional<fs::path> path = starting_point(config, resume);
   if (!path) return std::nullopt;
   std::optional<checkpoint::Checkpoint> checkpoint(*path);
   const RunState state = read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
+  if (!config.train.micro_batch_size) config.train.micro_batch_size = state.micro_batch_size;
   require_same_run(state, digest_of(config), checkpoint->place());
   const auto all = checkpoint::list_checkpoints(config.run_directory());
   if (!all.empty() && all.back().step > checkpoint->step()) {
@@ -87,11 +89,10 @@ std::vector<checkpoint::NamedTensor> device_tensors(
   return tensors;
 }
 
-data::LoaderOptions loader_options(const config::RunConfig& config, std::int64_t micro_batches,
-                                   std::uint64_t first_sequence) {
+data::LoaderOptions loader_options(const CompiledRun& compiled, std::uint64_t first_sequence) {
   data::LoaderOptions options;
-  options.micro_batch_size = config.train.micro_batch_size;
-  options.micro_batches = micro_batches;
+  options.micro_batch_size = compiled.micro_batch_size;
+  options.micro_batches = compiled.micro_batches;
   options.first_sequence = first_sequence;
   return options;
 }
@@ -129,6 +130,7 @@ class Trainer {
       draw_parameters(compiled_.architecture, config_.run.seed, into(executor_));
     }
     state_.config_digest = digest_of(config_);
+    state_.micro_batch_size = compiled_.micro_batch_size;
     runner_.refresh();
   }
 
@@ -138,9 +140,9 @@ class Trainer {
     ProgressLine progress(steps_, config_.log.every);
     checkpoint::BackgroundWriter writer(directory, static_cast<int>(config_.checkpoint.keep_last));
     if (config_.checkpoint.every > 0 && saves_from_copy(compiled_.plan)) writer.reserve(saved_);
+    release_slack();  // of tensors that were made in memory to be written to the file tier
     resident_.emplace();
-    data::Loader loader(corpus_.training,
-                        loader_options(config_, compiled_.micro_batches, state_.next_sequence));
+    data::Loader loader(corpus_.training, loader_options(compiled_, state_.next_sequence));
     const StopRequest stop;
     while (state_.step < steps_) {
       const StepMetrics m = step(loader);
@@ -245,7 +247,7 @@ class Trainer {
   void evaluate_all() const {
     for (const ValidationSource& source : corpus_.validation) {
       const Evaluation e = evaluate(runner_, *source.dataset, *corpus_.tokenizer,
-                                    config_.train.micro_batch_size, config_.train.evaluate_batches);
+                                    compiled_.micro_batch_size, config_.train.evaluate_batches);
       fmt::print(stderr,
                  "step {}  validation {}: loss {:.4f}  perplexity {:.2f}  {:.3f} bits per byte "
                  "({} tokens)\n",
@@ -303,20 +305,16 @@ cost::MachineDescription machine_of(const config::RunConfig& config) {
   return with_file_rates(measured_machine(), config.memory, FileRates::measured);
 }
 
-// The config with [memory] settled. Refuses what can be known to be wrong before any work: the
-// tokenizer may still have to be trained.
-config::RunConfig settled(const config::RunConfig& config) {
+models::Architecture architecture_of(const config::RunConfig& config, std::int64_t vocabulary) {
+  return models::resolve(config.model, vocabulary, config.data.sequence_length);
+}
+
+// Refuses what can be known to be wrong before any work: the tokenizer may still have to be
+// trained.
+void check_request(const config::RunConfig& config) {
   constexpr std::int64_t kVocabularyNotKnown = 1;
-  models::resolve(config.model, kVocabularyNotKnown, config.data.sequence_length);
+  architecture_of(config, kVocabularyNotKnown);
   check_sources(config);
-  const models::Architecture planned =
-      models::resolve(config.model, planned_vocabulary(config), config.data.sequence_length);
-  const cost::MachineDescription machine = machine_of(config);
-  MemoryPlanner planner(config, planned, machine);
-  const config::RunConfig chosen = planner.choose();
-  passes::Runner runner;
-  planner.check(compile_run(chosen, planned, machine, runner));
-  return chosen;
 }
 
 }  // namespace
@@ -331,24 +329,36 @@ Resume parse_resume(const std::string& text) {
 
 RunEnd train(const config::RunConfig& asked, const Resume& resume, passes::RunnerOptions passes) {
   if (asked.run.threads) set_thread_count(static_cast<int>(*asked.run.threads));
-  const config::RunConfig config = settled(asked);
+  check_request(asked);
   // An existing run is locked before it is read. A new one comes into being only once its start is
   // known to be good.
-  const fs::path directory = config.run_directory();
+  const fs::path directory = asked.run_directory();
   std::optional<checkpoint::RunLock> lock;
   if (fs::exists(directory)) lock.emplace(directory);
-  auto from = open_starting_point(config, resume);
+  config::RunConfig open = asked;
+  auto from = open_starting_point(open, resume);
+  const bool given = asked.train.micro_batch_size || !from;
+  const BatchFrom batch_from = given ? BatchFrom::run_file : BatchFrom::checkpoint;
+  const cost::MachineDescription machine = machine_of(open);
+  std::optional<MemoryPlanner> planner;
+  planner.emplace(open, architecture_of(open, planned_vocabulary(open)), machine, batch_from);
+  planner->check();
+  const config::RunConfig config = planner->choose();
   if (!lock) {
     fs::create_directories(directory);
     lock.emplace(directory);
   }
   Corpus corpus = prepare_corpus(config);
-  const models::Architecture architecture =
-      models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
-  const cost::MachineDescription machine = machine_of(config);
+  const models::Architecture architecture = architecture_of(config, corpus.vocabulary);
+  if (architecture != planner->architecture()) {
+    planner.emplace(config, architecture, machine, batch_from);
+    planner->check();
+  }
+  const bool seen = !passes.dump_after.empty();  // what the planner makes, it makes unseen
   passes::Runner runner(std::move(passes));
-  const CompiledRun compiled = compile_run(config, architecture, machine, runner);
-  MemoryPlanner(config, architecture, machine).check(compiled);
+  const CompiledRun compiled =
+      seen ? compile_run(config, architecture, machine, runner) : planner->compile();
+  planner.reset();  // all that it knows would count as memory of the run
   announce(config, compiled, corpus);
   const fs::path tokenizer = corpus.tokenizer_path;
   const plan::ReportOptions report = report_options(config, compiled, resident_without_slack());

@@ -62,6 +62,18 @@ const Case kCases[] = {
      {"model.architecture=llama", "model.kv_heads=2", "precision.recipe=bf16", "model.hidden=384",
       "train.global_batch_size=4", "train.sample_every=2", "train.evaluate_every=2",
       "checkpoint.every=1"}},
+    {"state on the host",
+     {"model.hidden=512", "memory.offload=[\"optimizer\", \"gradients\", \"parameters\"]"}},
+    {"state in a file",
+     {"model.hidden=512", "memory.file=\".:1GiB\"",
+      "memory.offload=[\"optimizer:file\", \"gradients:file\"]"}},
+    {"all of it in a file",
+     {"model.hidden=512", "precision.recipe=bf16", "memory.file=\".:1GiB\"",
+      "memory.offload=[\"optimizer:file\", \"gradients:file\", \"parameters:file\", "
+      "\"activations:file\"]"}},
+    {"state in a file, large tensors, no checkpoints",
+     {"model.layers=1", "model.hidden=1024", "checkpoint.every=0", "memory.file=\".:1GiB\"",
+      "memory.offload=[\"optimizer:file\", \"parameters:file\"]"}},
 };
 
 // Runs the built program; returns its peak resident size in bytes, 0 where it failed.
@@ -87,7 +99,9 @@ class MemoryTest : public CommandTest {
   void SetUp() override {
     CommandTest::SetUp();
     ::setenv("XDG_CACHE_HOME", (directory() / "cache").c_str(), 1);
-    cost::save(cost::describe_here(), train::calibration_path());  // nothing is measured
+    cost::MachineDescription machine = cost::describe_here();  // nothing is measured
+    machine.directories["."] = {1e9, 1e9};
+    cost::save(machine, train::calibration_path());
     const CounterRng random(0, 0, 0);
     std::string text;
     for (std::uint64_t i = 0; i < 200'000; ++i) {

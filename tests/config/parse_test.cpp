@@ -53,8 +53,12 @@ TEST(ParseRunConfig, SmallestRunFileReadsWithAllElseDefaulted) {
 
 TEST(ParseRunConfig, FillsInWhatFollowsFromOtherKeys) {
   const RunConfig config = least();
-  EXPECT_EQ(config.train.name, "first");  // of first.toml
-  EXPECT_EQ(config.train.global_batch_size, config.train.micro_batch_size);
+  EXPECT_EQ(config.train.name, "first");                   // of first.toml
+  EXPECT_EQ(config.train.micro_batch_size, std::nullopt);  // left to the planner of memory
+  EXPECT_EQ(config.train.global_batch_size, 1);
+  const auto given =
+      parse_run_config(kLeast, "x", std::vector<std::string>{"train.micro_batch_size=3"});
+  EXPECT_EQ(given.train.global_batch_size, 3);
   EXPECT_EQ(config.data.vocabulary, 8192);
   EXPECT_EQ(parse_run_config(std::string(kLeast) + "[run]\nseed = 7\n", "x").data.seed, 7u);
   const auto with_tokenizer =

@@ -7,6 +7,7 @@
 #include "config/parse.h"
 #include "models/architecture.h"
 #include "train/compile.h"
+#include "train/memory_planner.h"
 
 namespace bessemer::train {
 namespace {
@@ -29,6 +30,24 @@ TEST(ExamplePlans, StayWithinTwoPercentOfTheLowerBound) {
     }
   }
   EXPECT_GE(files, 4);
+}
+
+TEST(ExamplePlans, HaveAFrontierOfAtLeastEightPoints) {
+  cost::MachineDescription machine = cost::describe_here();
+  for (const auto& entry : std::filesystem::directory_iterator(BESSEMER_SOURCE_DIR "/examples")) {
+    if (entry.path().extension() != ".toml") continue;
+    SCOPED_TRACE(entry.path());
+    const config::RunConfig config =
+        config::parse_run_config(read_file(entry.path()), entry.path().string(), {});
+    const models::Architecture architecture = models::resolve(
+        config.model, config.data.vocabulary.value_or(1), config.data.sequence_length);
+    const auto points = MemoryPlanner(config, architecture, machine).frontier();
+    EXPECT_GE(points.size(), 8u);
+    for (std::size_t i = 1; i < points.size(); ++i) {
+      EXPECT_LT(points[i].device_bytes, points[i - 1].device_bytes);
+      EXPECT_GE(points[i].step_seconds, points[i - 1].step_seconds);
+    }
+  }
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 // The planner of memory: what it promises is what applying it gives.
+#include <map>
+#include <set>
+
 #include <gtest/gtest.h>
 
 #include "models/architecture.h"
 #include "train/memory_planner.h"
+#include "train/run_compiler.h"
 #include "train/run.h"
 
 namespace bessemer::train {
@@ -37,7 +41,7 @@ class MemoryPlannerTest : public ::testing::Test {
   }
   CompiledRun compile(const config::RunConfig& config) {
     passes::Runner runner;
-    return compile_run(config, architecture(config), machine_, runner, known_);
+    return compile_run(config, architecture(config), machine_, runner);
   }
   static models::Architecture architecture(const config::RunConfig& config) {
     return models::resolve(config.model, 300, config.data.sequence_length);
@@ -46,7 +50,6 @@ class MemoryPlannerTest : public ::testing::Test {
 
   bessemer::testing::RunPlace place_;
   cost::MachineDescription machine_ = cost::describe_here();
-  inline static plan::KnownFrontiers known_;  // so that no test finds again what another found
 };
 
 void expect_falling(const std::vector<FrontierPoint>& points) {
@@ -82,8 +85,9 @@ TEST_F(MemoryPlannerTest, EveryPointWithOffloadIsReachedByItsBudget) {
     SCOPED_TRACE(point.how);
     const config::RunConfig asked = config({budget(point.device_bytes)});
     const CompiledRun run = compile(MemoryPlanner(asked, model, machine_).choose());
-    EXPECT_LE(run.plan.arena_bytes, point.device_bytes);
-    EXPECT_LE(plan::predicted_step_seconds(run.plan, run.micro_batches), point.step_seconds);
+    EXPECT_EQ(run.plan.arena_bytes, point.device_bytes);
+    EXPECT_EQ(run.plan.bytes(ir::Tier::host), point.host_bytes);
+    EXPECT_EQ(plan::predicted_step_seconds(run.plan, run.micro_batches), point.step_seconds);
   }
 }
 
@@ -116,7 +120,7 @@ TEST_F(MemoryPlannerTest, ARefusalNamesNeedBudgetAndRemedies) {
   const config::RunConfig asked = config({budget(100'000)});
   const models::Architecture model = architecture(asked);
   try {
-    MemoryPlanner(asked, model, machine_).check(compile(asked));
+    MemoryPlanner(asked, model, machine_).check();
     FAIL() << "fits";
   } catch (const InputError& error) {
     const std::string text = error.what();
@@ -125,6 +129,150 @@ TEST_F(MemoryPlannerTest, ARefusalNamesNeedBudgetAndRemedies) {
     EXPECT_NE(text.find("train.micro_batch_size = 1"), std::string::npos) << text;
     EXPECT_NE(text.find("still too much"), std::string::npos) << text;
   }
+}
+
+// Every byte of every tier under a name and in an account.
+void expect_whole_ledger(const plan::Plan& plan) {
+  const std::set<std::string> accounts{"parameters", "optimizer",     "gradients", "weights",
+                                       "cache",      "data",          "stash",     "transients",
+                                       "scratch",    "communication", "unused"};
+  std::map<ir::Tier, std::size_t> sums;
+  std::map<std::string, std::size_t> by_account;
+  for (const plan::LedgerEntry& entry : plan::ledger(plan)) {
+    EXPECT_FALSE(entry.name.empty());
+    EXPECT_TRUE(accounts.contains(entry.category)) << entry.category;
+    sums[entry.tier] += entry.bytes;
+    by_account[entry.category] += entry.bytes;
+  }
+  for (const ir::Tier tier : {ir::Tier::device, ir::Tier::host, ir::Tier::file}) {
+    EXPECT_EQ(sums[tier], plan.bytes(tier)) << name_of(tier);
+  }
+  EXPECT_EQ(by_account["data"], plan.data_bytes);
+  const bool moves = plan.bytes(ir::Tier::host) > 0;
+  EXPECT_EQ(by_account["communication"] > 0, moves);
+}
+
+// What is put together from programs planned one by one is what the whole plan says.
+TEST_F(MemoryPlannerTest, APriceIsThatOfThePlan) {
+  using config::OffloadTier, config::TensorClass;
+  const std::vector<config::OffloadItem> everything{{TensorClass::optimizer, OffloadTier::host},
+                                                    {TensorClass::gradients, OffloadTier::file},
+                                                    {TensorClass::parameters, OffloadTier::file},
+                                                    {TensorClass::activations, OffloadTier::host}};
+  const config::RunConfig asked =
+      config({"train.sample_every=1", budget(1), "memory.file=\"/tmp:1GiB\""});
+  passes::Runner runner;
+  RunCompiler compiler(asked, architecture(asked), machine_, runner);
+  for (const std::int64_t size : {4, 1}) {
+    for (const auto& offload : {std::vector<config::OffloadItem>(), everything}) {
+      Way way{size, offload, config::Recompute::automatic, 0};
+      const std::vector<std::size_t> levels = compiler.levels(way);
+      for (const std::size_t level : {levels.front(), levels[levels.size() / 2], levels.back()}) {
+        way.level = level;
+        SCOPED_TRACE(fmt::format("{} sequences, {} moved, level {}", size, offload.size(), level));
+        const Price price = compiler.price(way);
+        const CompiledRun run = compiler.compile(way);
+        EXPECT_EQ(run.micro_batches, 4 / size);
+        for (const ir::Tier tier : {ir::Tier::device, ir::Tier::host, ir::Tier::file}) {
+          EXPECT_EQ(price.bytes[ir::index_of(tier)], run.plan.bytes(tier));
+        }
+        EXPECT_EQ(price.step_seconds, plan::predicted_step_seconds(run.plan, run.micro_batches));
+        expect_whole_ledger(run.plan);
+      }
+    }
+  }
+}
+
+class OpenMicroBatch : public MemoryPlannerTest {
+ protected:
+  config::RunConfig open(const std::vector<std::string>& more) const {
+    config::RunConfig asked = config(more);
+    asked.train.micro_batch_size.reset();
+    asked.train.global_batch_size = 4;
+    return asked;
+  }
+  CompiledRun chosen(const config::RunConfig& asked) {
+    return MemoryPlanner(asked, architecture(asked), machine_).compile();
+  }
+};
+
+TEST_F(OpenMicroBatch, IsTheOneWithTheLeastTimeThatFits) {
+  const std::size_t all = chosen(open({})).plan.arena_bytes;
+  for (const std::size_t device : {all, all / 2}) {
+    SCOPED_TRACE(device);
+    const CompiledRun best = chosen(open({budget(device)}));
+    const double seconds = plan::predicted_step_seconds(best.plan, best.micro_batches);
+    EXPECT_LE(best.plan.arena_bytes, device);
+    EXPECT_EQ(best.micro_batch_size * best.micro_batches, 4);
+    for (const std::int64_t size : {1, 2, 4}) {
+      config::RunConfig given = open({budget(device)});
+      given.train.micro_batch_size = size;
+      const CompiledRun run = chosen(given);
+      EXPECT_EQ(run.micro_batch_size, size);
+      if (run.plan.arena_bytes > device) continue;
+      EXPECT_GE(plan::predicted_step_seconds(run.plan, run.micro_batches), seconds) << size;
+    }
+  }
+}
+
+TEST_F(OpenMicroBatch, EveryPointOfTheFrontierIsReachedByItsBudget) {
+  const config::RunConfig asked = open({"memory.offload=none"});
+  const auto points = MemoryPlanner(asked, architecture(asked), machine_).frontier();
+  EXPECT_GE(points.size(), 8U);
+  expect_falling(points);
+  EXPECT_GT(points.front().micro_batch_size, points.back().micro_batch_size);
+  for (const FrontierPoint& point : {points.front(), points[points.size() / 2], points.back()}) {
+    SCOPED_TRACE(point.how);
+    const CompiledRun run = chosen(open({"memory.offload=none", budget(point.device_bytes)}));
+    EXPECT_EQ(run.plan.arena_bytes, point.device_bytes);
+    EXPECT_EQ(run.micro_batch_size, point.micro_batch_size);
+  }
+}
+
+TEST_F(OpenMicroBatch, ARunThatGoesOnIsNotToldToTakeAnother) {
+  config::RunConfig asked = config({budget(100'000)});
+  MemoryPlanner planner(asked, architecture(asked), machine_, BatchFrom::checkpoint);
+  try {
+    planner.check();
+    FAIL() << "fits";
+  } catch (const InputError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("keeps its micro-batches (train.micro_batch_size = 4)"), std::string::npos)
+        << text;
+    EXPECT_EQ(text.find("train.micro_batch_size = 1"), std::string::npos) << text;
+  }
+}
+
+// A model of 70 billion parameters on a device of 80 GiB: planned, never allocated.
+TEST_F(MemoryPlannerTest, PlansWhatThisMachineCouldNotHold) {
+  std::ofstream(place_.path() / "run.toml") << R"([model]
+architecture = "llama"
+layers = 80
+hidden = 8192
+heads = 64
+kv_heads = 8
+ffn = 28672
+vocabulary = 128256
+[data]
+path = "unread.txt"
+sequence_length = 4096
+[train]
+steps = 1
+micro_batch_size = 1
+[precision]
+recipe = "bf16"
+[memory]
+device = "80GiB"
+host = "2TiB"
+recompute = "full"
+)";
+  const config::RunConfig asked = config({});
+  MemoryPlanner planner(asked, models::resolve(asked.model, 128256, 4096), machine_);
+  EXPECT_NO_THROW(planner.check());
+  const CompiledRun run = planner.compile();
+  EXPECT_GT(models::parameter_count(run.architecture), 70'000'000'000);
+  EXPECT_LE(run.plan.arena_bytes, std::size_t{80} << 30);
+  EXPECT_GT(run.plan.bytes(ir::Tier::host), std::size_t{900} << 30);  // state, 14 bytes each
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_lock.h"
+#include "models/architecture.h"
+#include "train/memory_planner.h"
 #include "train/run.h"
 
 namespace bessemer::testing {
@@ -129,6 +131,40 @@ TEST_F(ResumeTest, RefusesAnotherModelAndLeavesTheRunAsItIs) {
         << change << ": " << message;
     EXPECT_EQ(contents_of(place_.run("run")), before) << change;
   }
+}
+
+// Where the run file leaves micro-batches open, a run keeps those it began with, whatever another
+// budget would have made of a new one.
+TEST_F(ResumeTest, KeepsMicroBatchesThatTheRunFileLeavesOpen) {
+  const auto open = [&](const std::string& name, int steps, std::vector<std::string> more = {}) {
+    config::RunConfig config = place_.config(name, steps, std::move(more));
+    config.train.micro_batch_size.reset();
+    return config;
+  };
+  const auto planner = [](const config::RunConfig& config) {
+    return train::MemoryPlanner(config, models::resolve(config.model, 280, 16),
+                                train::measured_machine());
+  };
+  const auto chosen = [&](const config::RunConfig& config) {
+    return *planner(config).choose().train.micro_batch_size;
+  };
+  const std::size_t least = planner(open("run", 3)).frontier().back().device_bytes;
+  const std::string tight = fmt::format("memory.device={}", least);
+  const std::int64_t began_with = chosen(open("run", 3, {tight}));
+  ASSERT_NE(chosen(open("run", 3)), began_with);
+
+  ASSERT_EQ(train::train(open("run", 3, {tight}), {}), RunEnd::done);
+  const std::string message =
+      message_of<InputError>([&] { train::train(open("run", 6, {"memory.device=1000"}), {}); });
+  const std::string kept = fmt::format("train.micro_batch_size = {}", began_with);
+  EXPECT_NE(message.find("keeps its micro-batches (" + kept), std::string::npos) << message;
+  ASSERT_EQ(train::train(open("run", 6), {}), RunEnd::done);
+  ASSERT_EQ(train::train(open("whole", 6, {tight}), {}), RunEnd::done);
+  EXPECT_NE(read_file(place_.run("run") / "run.toml")
+                .find(fmt::format("micro_batch_size = {}\n", began_with)),
+            std::string::npos);
+  expect_same_metrics(place_.run("whole"), place_.run("run"), 4);
+  expect_same_checkpoint(place_.run("whole"), place_.run("run"), 6);
 }
 
 TEST_F(ResumeTest, RefusesADamagedCheckpoint) {
