@@ -34,6 +34,8 @@ passes::RecomputePolicy policy_of(config::Recompute recompute) {
 passes::StepOptions step_options(const config::RunConfig& config, std::int64_t micro_batches) {
   passes::StepOptions options;
   options.recipe = recipe_of(config.precision.recipe);
+  options.stash = config.precision.stash == config::Stash::int8 ? passes::StashFormat::int8
+                                                                : passes::StashFormat::same;
   options.accumulates = micro_batches > 1;
   options.recompute = policy_of(*config.memory.recompute);
   options.optimizer = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon,
