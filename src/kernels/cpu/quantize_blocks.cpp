@@ -31,7 +31,8 @@ namespace bessemer::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
 using IntegerTag = hn::RebindToSigned<FloatTag>;
-using ByteTag = hn::Rebind<std::int8_t, FloatTag>;
+using ByteTag = hn::Rebind<std::uint8_t, FloatTag>;
+using SignedByteTag = hn::Rebind<std::int8_t, FloatTag>;
 
 constexpr int kMantissa = 23, kBias = 127;  // of fp32
 constexpr std::uint32_t kExponentOfInfinity = 255;
@@ -68,11 +69,14 @@ HWY_INLINE int quantize_block(const T* x, std::int8_t* q) {
   }
   const int exponent = std::max(kSmallestExponent, static_cast<int>(biased) - kBias);
   const FloatVec scale = power_of_two(kQuantizedFraction - exponent);
-  const auto most = hn::Set(IntegerTag(), kLargestQuantized);
+  const FloatVec most = hn::Set(FloatTag(), kLargestQuantized);
+  // Added to a small number it leaves the nearest integer, ties to even, in the lowest bits.
+  const FloatVec rounder = hn::Set(FloatTag(), 0x1.8p23f);
   for_each_of_block([&](std::int64_t i) {
-    const auto rounded = hn::NearestInt(hn::Mul(load(x + i), scale));
-    const auto within = hn::Max(hn::Neg(most), hn::Min(rounded, most));
-    hn::StoreU(hn::DemoteTo(ByteTag(), within), ByteTag(), q + i);
+    const FloatVec scaled = hn::Mul(load(x + i), scale);
+    const FloatVec within = hn::Max(hn::Neg(most), hn::Min(scaled, most));
+    const auto bits = hn::BitCast(WordTag(), hn::Add(within, rounder));
+    hn::StoreU(hn::TruncateTo(ByteTag(), bits), ByteTag(), reinterpret_cast<std::uint8_t*>(q + i));
   });
   return exponent;
 }
@@ -82,7 +86,7 @@ HWY_INLINE void dequantize_block(const std::int8_t* q, int exponent, T* x) {
   const FloatVec scale =
       exponent == kNotFinite ? hn::NaN(FloatTag()) : power_of_two(exponent - kQuantizedFraction);
   for_each_of_block([&](std::int64_t i) {
-    const auto integers = hn::PromoteTo(IntegerTag(), hn::LoadU(ByteTag(), q + i));
+    const auto integers = hn::PromoteTo(IntegerTag(), hn::LoadU(SignedByteTag(), q + i));
     store(hn::Mul(hn::ConvertTo(FloatTag(), integers), scale), x + i);
   });
 }
