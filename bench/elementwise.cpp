@@ -11,6 +11,7 @@
 #include "base/parallel.h"
 #include "base/tensor_type.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/quantized_blocks.h"
 
 namespace bessemer {
 namespace {
@@ -91,7 +92,10 @@ void benchmarks_of(DType dtype) {
                                  })
         ->UseRealTime();
   };
+  const TensorType quantized{DType::int8, {kTokens, kernels::quantized_width(kHidden)}};
   add("copy", cpu::reshape, {x}, {x});
+  add("quantize_blocks", cpu::quantize_blocks, {x}, {quantized});
+  add("dequantize_blocks", cpu::dequantize_blocks, {quantized}, {x});
   add("layer_norm", cpu::layer_norm, {x, vector, vector}, {x, statistic, statistic}, epsilon);
   add("layer_norm_grad", cpu::layer_norm_grad, {x, x, vector, statistic, statistic, x},
       {x, vector, vector});

@@ -2,17 +2,21 @@
 // for each policy and for "auto" at several budgets, as a Markdown table.
 //
 //   recompute_step --run examples/gpt2-124m.toml --sequences 2 --length 1024
+//   recompute_step --run examples/gpt2-124m.toml --sequences 2 --stash int8
 //
 // The choices take turns within one run, a warm-up step and the timed ones each, so that what the
 // machine does meanwhile happens to all; a time is a median over all turns. The processor time of
 // the step, all threads together, is beside it: with --threads 1 that is the figure to take where
 // other work runs. Every step's loss and gradient norm must have the bits they have where
-// everything is kept.
+// everything is kept. With --stash int8 all but the first choice have their stash in 8 bits
+// (passes/compress_stash.h): their first losses must be those of the first choice too. Budgets are
+// parts of what the first choice takes either way.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <ctime>
 #include <iostream>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,8 +39,11 @@
 namespace bessemer::bench {
 namespace {
 
+using Stash = passes::StashFormat;
+
 struct Options {
   std::string run;
+  Stash stash = Stash::same;
   std::int64_t sequences = 2, length = 1024;
   int rounds = 2, steps = 1;  // timed steps of each turn
   int threads = 0;            // 0: all cores
@@ -67,8 +74,9 @@ class Compiler {
 
   const models::Architecture& architecture() const { return architecture_; }
 
-  passes::StepGraphs graphs(passes::RecomputePolicy policy) {
+  passes::StepGraphs graphs(passes::RecomputePolicy policy, Stash stash) {
     passes::StepOptions options;
+    options.stash = stash;
     options.recipe = config_.precision.recipe == config::Recipe::bf16 ? passes::Recipe::bf16
                                                                       : passes::Recipe::fp32;
     options.recompute = policy;
@@ -82,19 +90,18 @@ class Compiler {
     return plan::make_plan(graphs, machine_);
   }
 
-  /// With transients of at most `fraction` of those of a step that keeps everything.
-  plan::Plan plan_within(double fraction) {
-    passes::StepGraphs step = graphs(passes::RecomputePolicy::none);
+  /// With at most so many bytes of transients.
+  plan::Plan plan_within(double transient_bytes, Stash stash) {
+    passes::StepGraphs step = graphs(passes::RecomputePolicy::none, stash);
     const plan::Plan everything = plan(step);
-    const auto all = everything.program("accumulate_first").transient_bytes;
-    const auto some = static_cast<std::size_t>(fraction * static_cast<double>(all));
-    plan::recompute_to_fit(step, everything, everything.arena_bytes - (all - some), runner_,
-                           known_);
+    const std::size_t fixed = everything.persistent_bytes + everything.data_bytes;
+    plan::recompute_to_fit(step, everything, fixed + static_cast<std::size_t>(transient_bytes),
+                           runner_, known_);
     return plan(step);
   }
 
-  std::vector<passes::RecomputePoint> frontier() {
-    return plan::recompute_frontier(graphs(passes::RecomputePolicy::none).accumulate_first,
+  std::vector<passes::RecomputePoint> frontier(Stash stash) {
+    return plan::recompute_frontier(graphs(passes::RecomputePolicy::none, stash).accumulate_first,
                                     machine_);
   }
 
@@ -185,28 +192,49 @@ void print_frontier(const std::vector<passes::RecomputePoint>& frontier) {
   }
 }
 
+// The first keeps everything as it is.
+std::vector<Contender> contenders_of(const Options& options, Compiler& compiler) {
+  using Policy = passes::RecomputePolicy;
+  std::vector<Contender> contenders;
+  const auto add = [&](const std::string& name, plan::Plan plan) {
+    contenders.push_back({options.stash == Stash::int8 ? "int8, " + name : name, std::move(plan)});
+  };
+  const auto policy = [&](Policy which) {
+    return compiler.plan(compiler.graphs(which, options.stash));
+  };
+  contenders.push_back({"none", compiler.plan(compiler.graphs(Policy::none, Stash::same))});
+  // With int8 `none` makes again what `selective` does.
+  if (options.stash == Stash::int8) add("none", policy(Policy::none));
+  if (options.stash == Stash::same) add("selective", policy(Policy::selective));
+  add("full", policy(Policy::full));
+  const auto all = static_cast<double>(contenders[0].program().transient_bytes);
+  for (const double fraction : options.fractions) {
+    add(fmt::format("auto, {:.0f}%", 100 * fraction),
+        compiler.plan_within(fraction * all, options.stash));
+  }
+  return contenders;
+}
+
+bool same_bits(std::span<const double> a, std::span<const double> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
 void run(const Options& options) {
   if (options.threads > 0) set_thread_count(options.threads);
-  using Policy = passes::RecomputePolicy;
   Compiler compiler(options);
-  if (options.frontier) return print_frontier(compiler.frontier());
-  std::vector<Contender> contenders;
-  contenders.push_back({"none", compiler.plan(compiler.graphs(Policy::none))});
-  contenders.push_back({"selective", compiler.plan(compiler.graphs(Policy::selective))});
-  contenders.push_back({"full", compiler.plan(compiler.graphs(Policy::full))});
-  for (const double fraction : options.fractions) {
-    contenders.push_back(
-        {fmt::format("auto, {:.0f}%", 100 * fraction), compiler.plan_within(fraction)});
-  }
+  if (options.frontier) return print_frontier(compiler.frontier(options.stash));
+  std::vector<Contender> contenders = contenders_of(options, compiler);
   const data::GlobalBatch batch = random_batch(compiler.architecture(), options);
-  std::vector<double> expected;
+  std::vector<double> first, expected;  // of the first contender, of all the others
   for (int round = 0; round < options.rounds; ++round) {
     for (Contender& contender : contenders) {
       const auto results = take_turn(contender, compiler.architecture(), batch, options.steps);
-      if (expected.empty()) expected = results;
-      const std::size_t bytes = expected.size() * sizeof(double);
-      require(std::memcmp(results.data(), expected.data(), bytes) == 0,
-              "{}: losses or gradient norms differ from those of \"none\"", contender.name);
+      const bool is_first = &contender == &contenders.front();
+      std::vector<double>& known = is_first || options.stash == Stash::same ? first : expected;
+      if (known.empty()) known = results;
+      require(same_bits(results, known) && results[0] == first[0],
+              "{}: losses or gradient norms differ from those where everything is kept",
+              contender.name);
       std::cerr << fmt::format("round {} {}: {:.3f} s, processor {:.3f} s\n", round + 1,
                                contender.name, contender.seconds.back(),
                                contender.processor_seconds.back());
@@ -222,6 +250,8 @@ int main(int argc, char** argv) {
   bessemer::bench::Options options;
   CLI::App app{"Activation bytes and step time under each recomputation policy"};
   app.add_option("--run", options.run, "run file: the model and its recipe")->required();
+  std::string stash = "same";
+  app.add_option("--stash", stash, "as in precision.stash")->check(CLI::IsMember({"same", "int8"}));
   app.add_option("--sequences", options.sequences);
   app.add_option("--length", options.length);
   app.add_option("--rounds", options.rounds);
@@ -231,6 +261,7 @@ int main(int argc, char** argv) {
       ->delimiter(',');
   app.add_flag("--frontier", options.frontier, "print the points that auto chooses from, and end");
   CLI11_PARSE(app, argc, argv);
+  if (stash == "int8") options.stash = bessemer::bench::Stash::int8;
   try {
     bessemer::bench::run(options);
   } catch (const std::exception& error) {

@@ -165,7 +165,10 @@ void add_machine(Table& table) {
   section(table, "precision", &RunConfig::precision)
       .choice("recipe", &PrecisionConfig::recipe, kRecipes,
               "bf16: bf16 arithmetic, fp32 master weights, gradients and sums",
-              "\"fp16\" and \"fp8\" are");
+              "\"fp16\" and \"fp8\" are")
+      .choice("stash", &PrecisionConfig::stash, kStashes,
+              "what backward takes from forward: same: as it was; int8: in 8 bits, which takes a "
+              "third to a half of the memory and changes gradients, not the loss of a step");
   section(table, "checkpoint", &RunConfig::checkpoint)
       .integer("every", &CheckpointConfig::every, at_least(0), "steps, and at the end; 0: never")
       .integer("keep_last", &CheckpointConfig::keep_last, at_least(0),

@@ -25,6 +25,7 @@ inline constexpr Named<Schedule> kSchedules[] = {{Schedule::constant, "constant"
                                                  {Schedule::cosine, "cosine"},
                                                  {Schedule::wsd, "wsd"}};
 inline constexpr Named<Recipe> kRecipes[] = {{Recipe::fp32, "fp32"}, {Recipe::bf16, "bf16"}};
+inline constexpr Named<Stash> kStashes[] = {{Stash::same, "same"}, {Stash::int8, "int8"}};
 inline constexpr Named<MemoryPolicy> kMemoryPolicies[] = {{MemoryPolicy::automatic, "auto"},
                                                           {MemoryPolicy::resident, "resident"}};
 inline constexpr Named<Recompute> kRecomputes[] = {{Recompute::none, "none"},
@@ -62,6 +63,7 @@ constexpr std::string_view name_of(Schedule v) { return name_in(kSchedules, v); 
 constexpr std::string_view name_of(Packing v) { return name_in(kPackings, v); }
 constexpr std::string_view name_of(OnBadRecord v) { return name_in(kOnBadRecords, v); }
 constexpr std::string_view name_of(Recipe v) { return name_in(kRecipes, v); }
+constexpr std::string_view name_of(Stash v) { return name_in(kStashes, v); }
 constexpr std::string_view name_of(MemoryPolicy v) { return name_in(kMemoryPolicies, v); }
 constexpr std::string_view name_of(Recompute v) { return name_in(kRecomputes, v); }
 constexpr std::string_view name_of(TensorClass v) { return name_in(kTensorClasses, v); }

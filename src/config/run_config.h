@@ -31,6 +31,7 @@ enum class RopeScalingType { none, linear, llama3, yarn };
 enum class OptimizerKind { adamw };
 enum class Schedule { constant, linear, cosine, wsd };  // wsd: warm up, stay, decay
 enum class Recipe { fp32, bf16 };
+enum class Stash { same, int8 };
 enum class Recompute { none, full, selective, automatic };
 enum class MemoryPolicy { automatic, resident };
 enum class TensorClass { optimizer, gradients, parameters, activations };
@@ -184,6 +185,7 @@ struct OptimizerConfig {
 /// [precision].
 struct PrecisionConfig {
   Recipe recipe = Recipe::fp32;
+  Stash stash = Stash::same;
   bool operator==(const PrecisionConfig&) const = default;
 };
 

@@ -43,6 +43,8 @@ std::span<const OpDefinition> all_ops() {
       adamw_update_op(),
       cache_write_op(),
       fused_op(),
+      quantize_blocks_op(),
+      dequantize_blocks_op(),
       sum_of_squares_op(),
       norm_of_sums_op(),
       fetch_op(),

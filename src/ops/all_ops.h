@@ -44,6 +44,8 @@ OpDefinition count_step_op();
 OpDefinition adamw_update_op();
 OpDefinition cache_write_op();
 OpDefinition fused_op();
+OpDefinition quantize_blocks_op();
+OpDefinition dequantize_blocks_op();
 OpDefinition sum_of_squares_op();
 OpDefinition norm_of_sums_op();
 OpDefinition fetch_op();

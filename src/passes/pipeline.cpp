@@ -32,6 +32,7 @@ ir::Graph compile_accumulate(ir::Graph graph, std::string name, GradientMode mod
   std::vector<Pass> passes{
       {"differentiate", [mode](ir::Graph g) { return differentiate(std::move(g), mode); }}};
   for (Pass& pass : lowering(options.recipe, refresh)) passes.push_back(std::move(pass));
+  if (options.stash == StashFormat::int8) passes.push_back({"compress_stash", compress_stash});
   passes.push_back({"recompute", [policy = options.recompute](ir::Graph g) {
                       return recompute(std::move(g), policy);
                     }});
@@ -72,6 +73,7 @@ std::vector<std::string> pass_names() {
   ir::Graph refresh("refresh");
   std::vector<std::string> names{"differentiate"};
   for (const Pass& pass : lowering(Recipe::fp32, refresh)) names.push_back(pass.name);
+  names.emplace_back("compress_stash");
   names.emplace_back("recompute");
   names.emplace_back("add_optimizer");
   names.emplace_back("offload");

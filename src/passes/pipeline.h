@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "passes/add_optimizer.h"
+#include "passes/compress_stash.h"
 #include "passes/pass.h"
 #include "passes/recompute.h"
 #include "passes/set_precision.h"
@@ -14,6 +15,7 @@ struct StepOptions {
   Recipe recipe = Recipe::bf16;
   OptimizerOptions optimizer;
   bool accumulates = false;                           // more than one micro-batch a step
+  StashFormat stash = StashFormat::same;              // of the accumulate graphs
   RecomputePolicy recompute = RecomputePolicy::none;  // of the accumulate graphs
 };
 

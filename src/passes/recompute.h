@@ -26,7 +26,8 @@ enum class RecomputePolicy {
               // attention, by the work they state. What is cheap is recomputed: norms, activations,
               // element-wise ops, casts. Korthikanti et al., "Reducing activation recomputation in
               // large transformer models", 2022, recompute the inside of attention; here that is
-              // one kernel which never keeps the scores, so the cheap rest is what remains.
+              // one kernel which never keeps the scores, so the cheap rest is what remains. Values
+              // in 8 bits stay too (compress_stash.h).
 };
 
 Kept kept_by(RecomputePolicy policy, const ir::Graph& ordered);

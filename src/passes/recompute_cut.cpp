@@ -25,6 +25,7 @@ class Cut {
   CutOption cheapest(double byte_price, double second_price) {
     scale_ = 1;
     double all = 0;  // of the costs in the network, to be spread over the integers
+    if (entry_costs()) all += byte_price * bytes(stretch_.entry);
     for_each_node([&](int i) {
       all += second_price * seconds_[index(i)];
       for (const ValueId v : graph_.nodes()[index(i)].results) all += byte_price * bytes(v);
@@ -52,9 +53,18 @@ class Cut {
 
   bool is_free(ValueId v) const { return stash_.is_candidate(v) && v != stretch_.fixed; }
 
+  bool entry_costs() const {
+    const ValueId entry = stretch_.entry;
+    return entry != kAbsent && stash_.is_candidate(entry) && !stash_.is_needed(entry);
+  }
+
   void build(FlowNetwork& network, double byte_price, double second_price) {
     runs_.clear();
     asked_.clear();
+    if (entry_costs()) {
+      const int asked = asked_[stretch_.entry] = network.add_vertex();
+      network.add_edge(asked, kSink, capacity(byte_price * bytes(stretch_.entry)));
+    }
     for_each_node([&](int i) {
       const int runs = runs_[i] = network.add_vertex();
       network.add_edge(runs, kSink, capacity(second_price * seconds_[index(i)]));
@@ -74,9 +84,10 @@ class Cut {
   CutOption option(const std::vector<bool>& source_side) const {
     CutOption result;
     for (const auto& [value, vertex] : asked_) {
-      const bool runs = source_side[index(runs_.at(stash_.made_by(value)))];
+      const auto maker = runs_.find(stash_.made_by(value));  // none for `entry`
+      const bool runs = maker != runs_.end() && source_side[index(maker->second)];
       if (!source_side[index(vertex)] || runs) continue;
-      result.kept.push_back(value);
+      if (value != stretch_.entry) result.kept.push_back(value);
       result.bytes += bytes(value);
     }
     for (const auto& [node, vertex] : runs_) {

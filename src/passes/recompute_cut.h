@@ -21,17 +21,19 @@
 namespace bessemer::passes {
 
 /// Forward nodes [begin, end) of which `fixed`, where it is one of their results, always stays.
-/// What comes from outside the stretch stays too.
+/// What comes from outside the stretch stays too. Of that, `entry` costs its bytes where a choice
+/// asks for it and backward does not anyway: the exact value of what backward has in 8 bits.
 struct Stretch {
   int begin = 0;
   int end = 0;
   ir::ValueId fixed = ir::kAbsent;
+  ir::ValueId entry = ir::kAbsent;  // `fixed` of the stretch before
 };
 
 /// One choice for a stretch.
 struct CutOption {
   std::vector<ir::ValueId> kept;  // of the stretch's candidates, without `fixed`
-  double bytes = 0;
+  double bytes = 0;               // of these, and of `entry` where that is asked for
   double seconds = 0;
 };
 

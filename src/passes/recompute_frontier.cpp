@@ -47,12 +47,14 @@ class Search {
   std::vector<Stretch> stretches(const std::vector<ValueId>& waists, std::size_t length) const {
     std::vector<Stretch> all;
     int begin = 0;
+    ValueId entry = kAbsent;
     for (std::size_t i = length - 1; i < waists.size(); i += length) {
       const int end = stash_.made_by(waists[i]) + 1;
-      all.push_back({begin, end, waists[i]});
+      all.push_back({begin, end, waists[i], entry});
       begin = end;
+      entry = waists[i];
     }
-    all.push_back({begin, stash_.turn(), kAbsent});
+    all.push_back({begin, stash_.turn(), kAbsent, entry});
     return all;
   }
 

@@ -33,6 +33,8 @@ passes::StepOptions step_options(const config::RunConfig& config, std::int64_t m
   passes::StepOptions options;
   options.recipe =
       config.precision.recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
+  options.stash = config.precision.stash == config::Stash::int8 ? passes::StashFormat::int8
+                                                                : passes::StashFormat::same;
   options.accumulates = micro_batches > 1;
   options.recompute = policy_of(recompute);
   options.optimizer = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon,

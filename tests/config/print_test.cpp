@@ -81,6 +81,7 @@ weight_decay = 0.0
 gradient_clip = 2
 [precision]
 recipe = "bf16"
+stash = "int8"
 [checkpoint]
 every = 1
 keep_last = 0

@@ -97,6 +97,13 @@ void add_elementwise(Table& table) {
     table.add("gelu", {{"approximate", std::string(how)}}, {{4, 38}});
     table.add("gelu_grad", {{"approximate", std::string(how)}}, {{4, 38}, {4, 38}});
   }
+  table.add("quantize_blocks", {}, {{4, 38}});
+  table.add("quantize_blocks", {}, {{2, 3, 64}});
+  for (const auto* dtype : {"fp64", "fp32", "bf16", "fp16"}) {
+    table.add("dequantize_blocks", {{"dtype", std::string(dtype)}}, [](DType t) {
+      return Operands{run_reference("quantize_blocks", {activation(t, {4, 38}, 1)})[0]};
+    });
+  }
   table.add("silu", {}, {{4, 38}});
   table.add("silu_grad", {}, {{4, 38}, {4, 38}});
   table.add("swiglu", {}, {{4, 38}, {4, 38}});

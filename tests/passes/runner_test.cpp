@@ -81,6 +81,7 @@ TEST(Pipeline, RunsEveryPassThatItNames) {
   Runner runner;
   StepOptions options;
   options.accumulates = true;
+  options.stash = StashFormat::int8;
   const ir::Graph loss = models::loss_graph(bessemer::testing::tiny_llama(), {2, 4});
   const StepGraphs step = compile_step(loss, loss, options, runner);
   std::vector<std::string> ran;

@@ -64,6 +64,28 @@ INSTANTIATE_TEST_SUITE_P(
                       OffloadCase{"optimizer_to_host_rest_to_file", kHost, kFile, kFile, kFile}),
     [](const auto& test) { return test.param.name; });
 
+// A stash in 8 bits moves in 8 bits.
+TEST(OffloadedStash, In8BitsKeepsTheBits) {
+  const cost::MachineDescription machine = cost::describe_here();
+  for (const models::Architecture& model : {tiny_gpt2(), tiny_llama()}) {
+    const std::vector<ir::Graph> graphs =
+        step_graphs(model, passes::Recipe::bf16, passes::StashFormat::int8);
+    const PlannedStep resident(graphs, machine);
+    for (const Tier tier : {kHost, kFile}) {
+      const PlannedStep moved(offloaded(graphs, moving(kDevice, kDevice, kDevice, tier), machine),
+                              machine);
+      int stored = 0;
+      for (const ir::Node& node : moved.graphs()[0].nodes()) {
+        const bool store = node.op == "store";
+        const auto dtype = moved.graphs()[0].type(node.results[0]).dtype;
+        stored += store && dtype == DType::int8 ? 1 : 0;
+      }
+      EXPECT_GT(stored, 10);
+      expect_same_steps(resident, moved, model.kv_heads == 1 ? "llama" : "gpt2");
+    }
+  }
+}
+
 // An embedding of several tiles, the last one not whole.
 TEST(OffloadedTiles, KeepTheBits) {
   models::Architecture model = tiny_gpt2();

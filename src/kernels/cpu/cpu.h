@@ -48,6 +48,10 @@ Prepared sum_of_squares(const KernelRequest& request);
 Prepared norm_of_sums(const KernelRequest& request);
 Prepared adamw_update(const KernelRequest& request);
 
+// quantize_blocks.cpp
+Prepared quantize_blocks(const KernelRequest& request);
+Prepared dequantize_blocks(const KernelRequest& request);
+
 // step_decision.cpp
 Prepared clip_coefficient(const KernelRequest& request);
 Prepared count_step(const KernelRequest& request);

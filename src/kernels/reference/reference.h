@@ -44,6 +44,8 @@ Prepared clip_coefficient(const KernelRequest& request);
 Prepared count_step(const KernelRequest& request);
 Prepared adamw_update(const KernelRequest& request);
 Prepared cache_write(const KernelRequest& request);
+Prepared quantize_blocks(const KernelRequest& request);
+Prepared dequantize_blocks(const KernelRequest& request);
 Prepared fetch(const KernelRequest& request);
 Prepared store(const KernelRequest& request);
 Prepared sum_of_squares(const KernelRequest& request);
