@@ -70,7 +70,7 @@ void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs
 // is smallest. The frontier knows nothing of what waits for its transport: where values move, its
 // choices are planned one after the other, a few of them.
 void recompute_to_fit(passes::StepGraphs& step, const std::vector<const ir::Graph*>& graphs,
-                      const config::MemoryConfig& memory, passes::Runner& runner,
+                      const config::MemoryConfig& memory, Pieces pieces, passes::Runner& runner,
                       plan::KnownFrontiers& known, plan::Plan& plan) {
   constexpr std::size_t kTried = 12;
   const passes::StepGraphs kept = step;
@@ -79,7 +79,7 @@ void recompute_to_fit(passes::StepGraphs& step, const std::vector<const ir::Grap
   const auto plan_for = [&](std::size_t target) {
     step = kept;
     plan::recompute_to_fit(step, everything, target, runner, known);
-    return plan_in_tiers(graphs, memory, everything.machine, runner);
+    return plan_in_tiers(graphs, memory, pieces, everything.machine, runner);
   };
   if (everything.arena_bytes <= budget) return;
   if (!memory.offload || memory.offload->empty()) {
@@ -142,9 +142,20 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
     graphs.push_back(&generation.prefill);
     graphs.push_back(&generation.decode);
   }
-  run.plan = plan_in_tiers(graphs, config.memory, machine, runner);
-  if (config.memory.recompute == config::Recompute::automatic) {
-    recompute_to_fit(step, graphs, config.memory, runner, known, run.plan);
+  const passes::StepGraphs made = step;
+  const auto plan_with = [&](Pieces pieces) {
+    step = made;
+    plan::Plan plan = plan_in_tiers(graphs, config.memory, pieces, machine, runner);
+    if (config.memory.recompute == config::Recompute::automatic) {
+      recompute_to_fit(step, graphs, config.memory, pieces, runner, known, plan);
+    }
+    return plan;
+  };
+  run.plan = plan_with(Pieces::whole);
+  const bool moves = config.memory.offload && !config.memory.offload->empty();
+  if (moves && run.plan.arena_bytes > device_budget(config.memory)) {
+    plan::Plan tiled = plan_with(Pieces::tiled);
+    if (tiled.arena_bytes < run.plan.arena_bytes) run.plan = std::move(tiled);
   }
   return run;
 }

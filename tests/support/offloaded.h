@@ -63,10 +63,13 @@ inline std::vector<ir::Graph> offloaded(const std::vector<ir::Graph>& graphs,
 class PlannedStep {
  public:
   PlannedStep(std::vector<ir::Graph> graphs, const cost::MachineDescription& machine,
-              runtime::ExecutorOptions options = {})
+              runtime::ExecutorOptions options = {}, const plan::PlanOptions& plan_options = {})
       : graphs_(std::move(graphs)),
-        plan_(plan::make_plan(pointers_to(graphs_), machine)),
+        plan_(plan::make_plan(pointers_to(graphs_), machine, plan_options)),
         executor_(plan_, with_directory(std::move(options))) {}
+
+  /// Of the tokens drawn.
+  void set_vocabulary(std::int64_t vocabulary) { vocabulary_ = vocabulary; }
 
   const std::vector<ir::Graph>& graphs() const { return graphs_; }
   const plan::Plan& plan() const { return plan_; }
@@ -78,7 +81,7 @@ class PlannedStep {
       Tensor value(entry.type);
       std::memset(value.data(), 0, entry.type.bytes());
       if (entry.role == ir::Role::parameter) {
-        value = value_for({0, entry.role, entry.name}, entry.type, kTinyVocabulary, seed);
+        value = value_for({0, entry.role, entry.name}, entry.type, vocabulary_, seed);
       }
       executor_.write(entry.name,
                       {static_cast<const std::byte*>(value.data()), entry.type.bytes()});
@@ -92,7 +95,7 @@ class PlannedStep {
     for (const ir::Graph& graph : graphs_) {
       for (const ir::Input& input : graph.inputs()) {
         if (input.role != ir::Role::data) continue;
-        const Tensor value = value_for(input, graph.type(input.value), kTinyVocabulary, seed);
+        const Tensor value = value_for(input, graph.type(input.value), vocabulary_, seed);
         std::memcpy(executor_.data(graph.name(), input.name).data, value.data(),
                     graph.type(input.value).bytes());
       }
@@ -125,6 +128,7 @@ class PlannedStep {
     return options;
   }
 
+  std::int64_t vocabulary_ = kTinyVocabulary;
   std::vector<ir::Graph> graphs_;
   plan::Plan plan_;
   runtime::Executor executor_;

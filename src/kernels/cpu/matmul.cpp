@@ -6,14 +6,6 @@
 namespace bessemer::kernels::cpu {
 namespace {
 
-std::optional<Activation> parse_activation(const std::string& name) {
-  if (name == "none") return Activation::none;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "silu") return Activation::silu;
-  return std::nullopt;
-}
-
 /// `batch` products, one after the other; a 2-D b folds the batch into the rows instead.
 class MatMul final : public Kernel {
  public:
