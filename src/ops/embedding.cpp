@@ -25,10 +25,20 @@ std::vector<TensorType> infer(const OpUse& use) {
 
 std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
                                   std::span<const ir::ValueId> result_gradients) {
-  require(node.operands.size() < 3, "embedding: 'into' has no gradient here");
-  const std::int64_t rows = builder.type(node.operands[0]).dim(0);
-  return {builder.add("embedding_grad", {result_gradients[0], node.operands[1]}, {{"rows", rows}}),
-          ir::kAbsent};
+  const TensorType table = builder.type(node.operands[0]);
+  const ir::ValueId dy = result_gradients[0], ids = node.operands[1];
+  auto gradients = no_gradients(node);
+  Attributes attributes = node.attributes;
+  attributes.erase("dtype");
+  attributes.set("rows", table.dim(0));
+  gradients[0] = builder.add("embedding_grad", {dy, ids}, attributes);
+  if (!has_operand(node, 2)) return gradients;
+  // What the table replaced does not depend on `into`.
+  const ir::ValueId zeros = builder.add(
+      "fill", {},
+      {{"shape", table.shape}, {"dtype", std::string(name_of(table.dtype))}, {"value", 0.0}});
+  gradients[2] = builder.add("embedding", {zeros, ids, dy}, node.attributes);
+  return gradients;
 }
 
 // Only the rows that the ids name are read.

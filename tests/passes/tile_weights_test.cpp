@@ -112,7 +112,13 @@ TEST(TileWeights, WhatCannotBeCutOrNeedNotBeStaysWhole) {
        std::string(kGradient) +
            "%more: fp32[5000,1024] = scale(%both) {factor=2.0}\nwrite \"gradient.w\" %more\n",
        {{"gradient.w", Tier::host}}}};
-  for (const WholeCase& c : cases) EXPECT_EQ(tiled(c.text, c.tiers), c.text) << c.why;
+  for (const WholeCase& c : cases) {
+    const std::string text = tiled(c.text, c.tiers);
+    EXPECT_EQ(count(text, "_tile(") + count(text, "fetch(") + count(text, "store("), 0)
+        << c.why << "\n"
+        << text;
+    EXPECT_EQ(count(text, "\n"), count(c.text, "\n")) << c.why << "\n" << text;
+  }
 }
 
 TEST(TileWeights, TheHeadTakesAChunkOfRowsAfterTheOther) {

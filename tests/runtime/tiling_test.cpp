@@ -23,9 +23,9 @@ models::Architecture with_large_table(bool tied) {
 models::Architecture with_large_layer() {
   models::Architecture model = tiny_gpt2();
   model.layers = 1;
-  model.hidden = 64;
-  model.head_dim = 32;
-  model.ffn = 66'001;
+  model.hidden = 512;
+  model.head_dim = 256;
+  model.ffn = 10'007;
   return model;
 }
 
@@ -70,21 +70,19 @@ TEST_P(Tiled, KeepsTheBitsOnADeviceSmallerThanAParameter) {
   EXPECT_GT(resident.plan().arena_bytes, 4 * largest_parameter(tiled.plan()));
   resident.set_vocabulary(c.model.vocabulary);
   tiled.set_vocabulary(c.model.vocabulary);
-  expect_same_steps(resident, tiled, c.name);
+  expect_same_steps(resident, tiled, c.name, 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Table, Tiled,
-    ::testing::Values(
-        TilingCase{"tied_bf16_host", with_large_table(true), passes::Recipe::bf16, Tier::host, 12},
-        TilingCase{"tied_fp32_file", with_large_table(true), passes::Recipe::fp32, Tier::file, 5},
-        TilingCase{"untied_fp32_host", with_large_table(false), passes::Recipe::fp32, Tier::host,
-                   12},
-        TilingCase{"untied_bf16_file", with_large_table(false), passes::Recipe::bf16, Tier::file,
-                   5},
-        TilingCase{"layer_bf16_file", with_large_layer(), passes::Recipe::bf16, Tier::file, 12},
-        TilingCase{"layer_fp32_host", with_large_layer(), passes::Recipe::fp32, Tier::host, 12}),
-    [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Table, Tiled,
+                         ::testing::Values(TilingCase{"tied_bf16_host", with_large_table(true),
+                                                      passes::Recipe::bf16, Tier::host, 12},
+                                           TilingCase{"tied_fp32_file", with_large_table(true),
+                                                      passes::Recipe::fp32, Tier::file, 5},
+                                           TilingCase{"untied_bf16_file", with_large_table(false),
+                                                      passes::Recipe::bf16, Tier::file, 5},
+                                           TilingCase{"layer_fp32_host", with_large_layer(),
+                                                      passes::Recipe::fp32, Tier::host, 12}),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace bessemer::testing

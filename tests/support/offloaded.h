@@ -89,6 +89,11 @@ class PlannedStep {
     if (executor_.find("refresh").valid()) executor_.run("refresh");
   }
 
+  /// The state of the other, which has the same tensors.
+  void start_as(const PlannedStep& other) const {
+    for (const auto& [name, bytes] : other.state()) executor_.write(name, bytes);
+  }
+
   /// Runs all programs once, with data drawn from `seed`; their results by "PROGRAM/name".
   std::map<std::string, std::vector<std::byte>> step(std::uint64_t seed) const {
     std::map<std::string, std::vector<std::byte>> results;
@@ -134,11 +139,12 @@ class PlannedStep {
   runtime::Executor executor_;
 };
 
-/// Three steps of both, which must agree in every result and every persistent tensor, bit for bit.
-inline void expect_same_steps(const PlannedStep& a, const PlannedStep& b, const std::string& what) {
+/// Some steps of both, which must agree in every result and every persistent tensor, bit for bit.
+inline void expect_same_steps(const PlannedStep& a, const PlannedStep& b, const std::string& what,
+                              std::uint64_t steps = 3) {
   a.start(1);
-  b.start(1);
-  for (std::uint64_t seed = 0; seed < 3 && !::testing::Test::HasFailure(); ++seed) {
+  b.start_as(a);
+  for (std::uint64_t seed = 0; seed < steps && !::testing::Test::HasFailure(); ++seed) {
     const auto of_a = a.step(seed), of_b = b.step(seed);
     for (const auto& [name, bytes] : of_a) {
       EXPECT_EQ(of_b.at(name), bytes) << what << ", step " << seed << ": " << name;
