@@ -13,6 +13,7 @@ namespace {
 
 // Of which a single tensor, what is fetched ahead and what is still being stored may take one each.
 constexpr std::size_t kPartsOfDevice = 8;
+constexpr std::size_t kSmallestPart = std::size_t{1} << 20;  // with less, moving is all overhead
 
 ir::Tier tier_of(config::OffloadTier to, const config::MemoryConfig& memory) {
   switch (to) {
@@ -51,7 +52,7 @@ plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
   passes::OffloadOptions options = offload_options(memory);
   plan::PlanOptions plan_options;
   if (pieces == Pieces::tiled) {
-    const std::size_t part = device_budget(memory) / kPartsOfDevice;
+    const std::size_t part = std::max(device_budget(memory) / kPartsOfDevice, kSmallestPart);
     options.largest_fetch = part;
     options.fetched_ahead = std::min(options.fetched_ahead, part);
     options.tile = std::min(options.tile, part);
