@@ -160,10 +160,12 @@ void add_info(CLI::App& group, Session& session) {
 }  // namespace
 
 void add_data(CLI::App& app, Session& session) {
-  CLI::App* group = app.add_subcommand("data", "Builds and shows token files");
+  CLI::App* group =
+      app.add_subcommand("data", "Builds and shows token files, tells what a run reads");
   group->require_subcommand(1);
   add_build(*group, session);
   add_info(*group, session);
+  add_data_of_run(*group, session);
 }
 
 }  // namespace bessemer::cli

@@ -22,6 +22,7 @@
 #include "data/indexed_dataset.h"
 #include "data/manifest.h"
 #include "data/parallel.h"
+#include "data/places.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::data {
@@ -201,7 +202,8 @@ class Builder {
     const auto has = [&](const fs::path& path, std::uint64_t bytes) {
       return fs::is_regular_file(path, code) && fs::file_size(path, code) == bytes && !code;
     };
-    return has(bin_path(prefix), source.bin_bytes) && has(idx_path(prefix), source.idx_bytes);
+    return has(bin_path(prefix), source.bin_bytes) && has(idx_path(prefix), source.idx_bytes) &&
+           has(places_path(prefix), source.places_bytes);
   }
 
   ManifestSource tokenize(const Input& input, const Tokenizer& tokenizer, const fs::path& prefix) {
@@ -211,6 +213,8 @@ class Builder {
     for (int t = 0; t < thread_count(); ++t) encoders.emplace_back(tokenizer);
     const std::int32_t end_of_text = tokenizer.end_of_text();
     ManifestSource made{input.source->name};
+    for (const fs::path& file : input.files) made.files.push_back(file.string());
+    std::vector<Place> places;
     std::vector<Piece> pieces;
     std::vector<std::vector<std::int32_t>> ids;
     while (read_pieces(reader, pieces)) {
@@ -227,6 +231,7 @@ class Builder {
         if (!pieces[i].ends_document) continue;
         writer.append(std::span(&end_of_text, 1));
         writer.end_document();
+        places.push_back(pieces[i].place);
       }
       report("tokenize", input.source->name, reader.bytes_done(), reader.bytes_total());
     }
@@ -234,9 +239,11 @@ class Builder {
     made.tokens = writer.tokens();
     manifest_.remove(input.source->name);  // a crash between here and the new entry: made anew
     write_manifest(manifest_, options_.directory);
+    write_places(prefix, places);
     writer.finish();
     made.bin_bytes = fs::file_size(bin_path(prefix));
     made.idx_bytes = fs::file_size(idx_path(prefix));
+    made.places_bytes = fs::file_size(places_path(prefix));
     return made;
   }
 

@@ -3,6 +3,7 @@
 //   tokenizer.json   given, or trained on all sources
 //   NAME.bin, .idx   the tokens of source NAME (indexed_dataset.h): one sequence a document, each
 //                    with the end-of-text token behind it
+//   NAME.places      where each document is in the corpus (places.h)
 //   manifest.json    what these were made from, so that a second run makes only what changed
 //
 // Sources are recognised by the path, size and modification time of their files. Every file

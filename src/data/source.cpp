@@ -164,6 +164,7 @@ bool StreamReader::next_line(std::string& line) {
   }
   if (line.empty()) return false;
   ++line_number_;
+  line_begin_ = std::exchange(line_end_, line_end_ + line.size());
   return true;
 }
 
@@ -178,6 +179,7 @@ bool StreamReader::take_cut(Piece& piece) {
   }
   piece.text.assign(document_, given_, cut - given_);
   piece.ends_document = false;
+  piece.place.offset = document_begin_;
   given_ = cut;
   return true;
 }
@@ -186,6 +188,7 @@ bool StreamReader::take_cut(Piece& piece) {
 void StreamReader::take_rest(Piece& piece) {
   piece.text.assign(document_, given_);
   piece.ends_document = true;
+  piece.place.offset = document_begin_;
   document_.clear();
   given_ = searched_ = 0;
 }
@@ -199,6 +202,7 @@ bool StreamReader::next_text(Piece& piece) {
     }
     const bool more = next_line(line_);
     if (more && without_newline(line_) != kSeparator) {
+      if (document_.empty()) document_begin_ = line_begin_;
       document_ += line_;
       continue;
     }
@@ -216,6 +220,7 @@ bool StreamReader::next_json(Piece& piece) {
     if (!next_line(line_)) return false;
     if (line_number_ == 1 && line_.starts_with("\xEF\xBB\xBF")) line_.erase(0, 3);
     if (is_blank(line_)) continue;
+    document_begin_ = line_begin_;
     try {
       read_json_text(line_, options_.text_key, document_);
     } catch (const JsonLineError& error) {
@@ -252,6 +257,7 @@ bool DocumentReader::next(Piece& piece) {
     }
     if (reader_->next(piece)) {
       file_had_documents_ = true;
+      piece.place.file = static_cast<std::uint32_t>(next_file_ - 1);
       if (piece.ends_document) ++documents_;
       return true;
     }

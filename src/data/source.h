@@ -30,10 +30,17 @@ enum class Format { text, jsonl };
 
 Format format_of(const std::filesystem::path& path);
 
+/// Where a document begins: its text, or the line of its JSON object.
+struct Place {
+  std::uint64_t offset = 0;  // bytes of the file, uncompressed
+  std::uint32_t file = 0;    // of the corpus, counted from 0
+};
+
 /// A document, or a part of one. See `ReaderOptions::piece_bytes`.
 struct Piece {
   std::string text;
   bool ends_document = true;
+  Place place = {};  // of the document
 };
 
 struct ReaderOptions {
@@ -72,6 +79,8 @@ class StreamReader {
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;
   std::uint64_t line_number_ = 0;
+  std::uint64_t line_begin_ = 0, line_end_ = 0;  // of the line at hand, in the stream
+  std::uint64_t document_begin_ = 0;
   std::uint64_t empty_documents_ = 0;
   std::string line_;          // with its newline
   std::string document_;      // what was read of the current document ...
