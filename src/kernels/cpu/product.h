@@ -49,4 +49,11 @@ class Product {
 /// The fastest product of this machine for the dtypes, fp32 or bf16; null for any other dtype.
 std::unique_ptr<const Product> make_product(const ProductSpec& spec, const Machine& machine);
 
+/// A product that may be cut along m, and with an fp32 result and no activation along k (each part
+/// added to the one before), into parts made by this function too, without a change of bits. Null
+/// where the fastest for many rows is not such a one: oneDNN chooses the order of its sums by
+/// shape.
+std::unique_ptr<const Product> make_divisible_product(const ProductSpec& spec,
+                                                      const Machine& machine);
+
 }  // namespace bessemer::kernels::cpu
