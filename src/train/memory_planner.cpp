@@ -5,6 +5,7 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "config/names.h"
@@ -50,7 +51,17 @@ std::map<std::string, int> ops_of(const plan::Plan& plan) {
   return count;
 }
 
-// What a way moves, and which ops of `kept`, the plan that keeps everything, it runs more often.
+// Chunks of the head in training.
+std::int64_t head_chunks(const plan::Plan& plan) {
+  std::int64_t most = 1;
+  for (const plan::Instruction& i : plan.program("accumulate_first").instructions) {
+    most = std::max(most, i.chunks);
+  }
+  return most;
+}
+
+// What a way moves, the chunks it works in, and which ops of `kept`, the plan that keeps
+// everything, it runs more often.
 std::string how_text(const config::RunConfig& config, const plan::Plan& plan,
                      const plan::Plan& kept) {
   std::string moved, again;
@@ -64,10 +75,13 @@ std::string how_text(const config::RunConfig& config, const plan::Plan& plan,
       again += fmt::format("{}{} {}", again.empty() ? "" : ", ", ops[op] - count, op);
     }
   }
-  if (moved.empty() && again.empty()) return "everything kept";
-  return fmt::format("{}{}{}", moved.empty() ? "" : "moved: " + moved,
-                     moved.empty() || again.empty() ? "" : "; ",
-                     again.empty() ? "" : "again: " + again);
+  std::vector<std::string> parts;
+  if (!moved.empty()) parts.push_back("moved: " + moved);
+  if (head_chunks(plan) != head_chunks(kept)) {
+    parts.push_back(fmt::format("head in {} chunks", head_chunks(plan)));
+  }
+  if (!again.empty()) parts.push_back("again: " + again);
+  return parts.empty() ? "everything kept" : fmt::format("{}", fmt::join(parts, "; "));
 }
 
 std::string percent_text(double seconds, double than) {
