@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "data/loader.h"
 #include "data/mixture.h"
-#include "data/temporary_directory.h"
+#include "data/data_directory.h"
 
 namespace bessemer::data {
 namespace {
@@ -79,7 +79,7 @@ class DatasetTest : public testing::Test {
     return documents;
   }
 
-  TemporaryDirectory directory_;
+  DataDirectory directory_;
   int files_ = 0;
 };
 
