@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "passes/mlp_regions.h"
+
 namespace bessemer::passes {
 namespace {
 
@@ -29,23 +31,39 @@ ir::Graph chunk_head(ir::Graph graph, std::int64_t parts) {
   return graph;
 }
 
-ir::Graph chunk(ir::Graph graph, const Chunking& chunking) {
-  return chunk_head(std::move(graph), chunking.head);
+ir::Graph chunk(ir::Graph graph, const Chunking& chunking, const kernels::Machine& machine) {
+  return chunk_mlp(chunk_head(std::move(graph), chunking.head), chunking.mlp, machine);
 }
 
 std::int64_t chunks_of(const ir::Graph& graph, const ir::Node& node) {
-  if (!is_head(node)) return 1;
+  if (!is_head(node)) return node.attributes.integer("parts", 1);
   const std::size_t targets = node.op == "linear_cross_entropy" ? 2 : 3;
   return divide_up(graph.type(node.operands[targets]).elements(), node.attributes.integer("chunk"));
 }
 
-std::optional<Chunking> finer_at(const ir::Graph& chunked, int at, const Chunking& chunking) {
+std::optional<Chunking> finer_at(const ir::Graph& chunked, int at, const Chunking& chunking,
+                                 const kernels::Machine& machine) {
   const auto index = static_cast<std::size_t>(at);
-  if (index >= chunked.nodes().size() || !is_head(chunked.nodes()[index])) return std::nullopt;
-  if (chunked.nodes()[index].attributes.integer("chunk") <= kFewestRows) return std::nullopt;
+  if (index >= chunked.nodes().size()) return std::nullopt;
+  const ir::Node& node = chunked.nodes()[index];
   Chunking finer = chunking;
-  finer.head *= 2;
-  return finer;
+  if (is_head(node)) {
+    if (node.attributes.integer("chunk") <= kFewestRows) return std::nullopt;
+    finer.head *= 2;
+    return finer;
+  }
+  finer.mlp *= 2;
+  if (chunking.mlp == 1) {
+    for (const MlpRegion& region : mlp_regions(chunked, machine)) {
+      const bool inside = region.first() <= at && at <= region.last();
+      if (inside && mlp_part(region.rows, finer.mlp) < region.rows) return finer;
+    }
+    return std::nullopt;
+  }
+  if (node.attributes.find("parts") == nullptr) return std::nullopt;
+  const ir::ValueId rows_of_it = node.op == "slice" ? node.results[0] : node.operands[0];
+  const std::int64_t rows = chunked.type(rows_of_it).dim(0);
+  return mlp_part(rows, 2) < rows ? std::optional(finer) : std::nullopt;
 }
 
 }  // namespace bessemer::passes

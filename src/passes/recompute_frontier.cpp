@@ -199,8 +199,8 @@ std::vector<RecomputePoint> non_dominated(std::vector<RecomputePoint> points) {
   return frontier;
 }
 
-ir::Graph applied(ir::Graph ordered, const RecomputePoint& point) {
-  return chunk(recompute(std::move(ordered), point.kept), point.chunking);
+ir::Graph applied(ir::Graph ordered, const RecomputePoint& point, const kernels::Machine& machine) {
+  return chunk(recompute(std::move(ordered), point.kept), point.chunking, machine);
 }
 
 const RecomputePoint& cheapest_within(const std::vector<RecomputePoint>& frontier,

@@ -61,7 +61,7 @@ std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
 std::vector<RecomputePoint> non_dominated(std::vector<RecomputePoint> points);
 
 /// The graph of a choice.
-ir::Graph applied(ir::Graph ordered, const RecomputePoint& point);
+ir::Graph applied(ir::Graph ordered, const RecomputePoint& point, const kernels::Machine& machine);
 
 /// The first point with a peak of at most `budget` bytes; where there is none, the last: the
 /// smallest peak.

@@ -24,7 +24,7 @@ void add_in_chunks(const ir::Graph& ordered, RecomputePoint point,
   const double added = point.added_seconds;
   double in_whole = 0;
   for (;;) {
-    const ir::Graph graph = passes::applied(ordered, point);
+    const ir::Graph graph = passes::applied(ordered, point, machine.cpu);
     const Plan plan = make_plan({&graph}, machine);
     if (point.chunking == passes::Chunking{}) {
       in_whole = seconds_of(graph, machine);
@@ -32,7 +32,8 @@ void add_in_chunks(const ir::Graph& ordered, RecomputePoint point,
       point.added_seconds = added + seconds_of(graph, machine) - in_whole;
     }
     point.peak_bytes = plan.programs[0].transient_bytes;
-    const auto finer = passes::finer_at(graph, plan.programs[0].live_peak_at, point.chunking);
+    const auto finer =
+        passes::finer_at(graph, plan.programs[0].live_peak_at, point.chunking, machine.cpu);
     all.push_back(point);
     if (!finer) return;
     point.chunking = *finer;
@@ -54,9 +55,9 @@ std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
 ir::Graph chunk_to_fit(ir::Graph graph, std::size_t budget,
                        const cost::MachineDescription& machine) {
   for (passes::Chunking chunking;;) {
-    ir::Graph chunked = passes::chunk(graph, chunking);
+    ir::Graph chunked = passes::chunk(graph, chunking, machine.cpu);
     const Program program = make_plan({&chunked}, machine).programs[0];
-    const auto finer = passes::finer_at(chunked, program.live_peak_at, chunking);
+    const auto finer = passes::finer_at(chunked, program.live_peak_at, chunking, machine.cpu);
     if (program.transient_bytes <= budget || !finer) return chunked;
     chunking = *finer;
   }
@@ -83,7 +84,7 @@ ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
     log::debug("{}: recomputation and chunks add {:.3g} s, predicted; transients from {} to {}",
                graph.name(), point.added_seconds, bytes_text(frontier.front().peak_bytes),
                bytes_text(point.peak_bytes));
-    return passes::applied(std::move(graph), point);
+    return passes::applied(std::move(graph), point, machine.cpu);
   };
   return runner.run(std::move(ordered), {{"recompute", fit}});
 }
