@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "ops/builder.h"
+#include "ops/divisible.h"
 #include "ops/movement.h"
 #include "passes/gradient_chains.h"
 
@@ -24,7 +25,7 @@ class WeightTiler {
       : source_(source),
         tiers_(tiers),
         options_(options),
-        rounds_logit_gradients_(machine.cpu.avx512_bf16),
+        machine_(machine),
         graph_(source.name()),
         build_(graph_),
         map_(source.values().size(), kAbsent) {}
@@ -93,7 +94,7 @@ class WeightTiler {
     }
     if (node.op == "linear_cross_entropy_train") {
       const DType dtype = source_.type(node.operands[2]).dtype;
-      if (rounds_logit_gradients_ && dtype == DType::bf16) return false;
+      if (machine_.cpu.avx512_bf16 && dtype == DType::bf16) return false;
       return (in_chain || large_.contains(node.operands[2])) && head(node);
     }
     return false;
@@ -151,23 +152,30 @@ class WeightTiler {
   }
 
   bool columns(const ir::Node& node) {
+    Attributes attributes;
+    const std::string activation = node.attributes.text("activation", "none");
+    if (activation != "none") attributes.set("activation", activation);
     const ValueId y =
         columns_of(mapped(node.operands[0]), node.operands[1], source_.type(node.results[0]),
-                   mapped(operand(node, 2)), mapped(operand(node, 3)),
-                   node.attributes.text("activation", "none"));
+                   mapped(operand(node, 2)), mapped(operand(node, 3)), attributes);
     set_results(node, {y});
     return true;
   }
 
+  static Attributes part(std::string name, std::int64_t begin, Attributes more) {
+    more.set("part", std::move(name));
+    more.set("begin", begin);
+    return more;
+  }
+
   ValueId columns_of(ValueId x, ValueId w, const TensorType& type, ValueId bias, ValueId addend,
-                     const std::string& activation) {
+                     const Attributes& more) {
     ValueId y = build_.add(
         "fill", {},
         {{"shape", type.shape}, {"dtype", std::string(name_of(type.dtype))}, {"value", 0.0}});
     for (const Tile& tile : tiles_of(w)) {
-      Attributes attributes{{"part", std::string("columns")}, {"begin", tile.begin}};
-      if (activation != "none") attributes.set("activation", activation);
-      y = build_.add("matmul_tile", {x, rows_of(mapped(w), tile), bias, addend, y}, attributes);
+      y = build_.add("matmul_tile", {x, rows_of(mapped(w), tile), bias, addend, y},
+                     part("columns", tile.begin, more));
     }
     return y;
   }
@@ -180,15 +188,15 @@ class WeightTiler {
     const ValueId addend = mapped(operand(node, 3));
     const bool fp32 = type.dtype == DType::fp32;
     const ValueId sum =
-        sum_over_tiles(mapped(node.operands[0]), node.operands[1], fp32 ? addend : kAbsent);
+        sum_over_tiles(mapped(node.operands[0]), node.operands[1], fp32 ? addend : kAbsent, {});
     set_results(node, {fp32 ? sum : rounded(sum, type.dtype, addend)});
     return true;
   }
 
-  ValueId sum_over_tiles(ValueId x, ValueId w, ValueId sum) {
+  ValueId sum_over_tiles(ValueId x, ValueId w, ValueId sum, const Attributes& more) {
     for (const Tile& tile : tiles_of(w)) {
       sum = build_.add("matmul_tile", {x, rows_of(mapped(w), tile), kAbsent, sum},
-                       {{"part", std::string("depth")}, {"begin", tile.begin}});
+                       part("depth", tile.begin, more));
     }
     return sum;
   }
@@ -199,16 +207,18 @@ class WeightTiler {
     return build_.add("cast", {sum}, {{"dtype", std::string(name_of(dtype))}});
   }
 
-  ValueId gradient_rows(ValueId dy, ValueId x, const Tile& tile, ValueId addend) {
-    return build_.add("matmul_tile", {dy, x, kAbsent, addend},
-                      {{"part", std::string("rows")}, {"begin", tile.begin}, {"end", tile.end}});
+  ValueId gradient_rows(ValueId dy, ValueId x, const Tile& tile, ValueId addend,
+                        const Attributes& more) {
+    Attributes attributes = part("rows", tile.begin, more);
+    attributes.set("end", tile.end);
+    return build_.add("matmul_tile", {dy, x, kAbsent, addend}, attributes);
   }
 
   bool weight_gradient(const ir::Node& node) {
     const ValueId dy = mapped(node.operands[0]), x = mapped(node.operands[1]);
     store_tiles(
         node.results[0], operand(node, 3) != kAbsent,
-        [&](const Tile& tile, ValueId addend) { return gradient_rows(dy, x, tile, addend); });
+        [&](const Tile& tile, ValueId addend) { return gradient_rows(dy, x, tile, addend, {}); });
     return true;
   }
 
@@ -251,13 +261,23 @@ class WeightTiler {
                       {{"dim", std::int64_t{0}}, {"begin", rows.begin}, {"end", rows.end}});
   }
 
-  ValueId logits_of(ValueId x, ValueId w) {
-    const TensorType type{DType::fp32, {graph_.type(x).dim(0), source_.type(w).dim(0)}};
-    return columns_of(x, w, type, kAbsent, kAbsent, "none");
+  // The products of the head are made as its kernel makes them.
+  static Attributes head_attributes(const ops::HeadChunk& chunk) {
+    return chunk.divisible ? Attributes{{"divisible", true}} : Attributes{};
   }
 
-  static std::vector<Tile> chunks_of(std::int64_t rows, const Attributes& attributes) {
-    const std::int64_t step = attributes.integer("chunk");
+  ValueId logits_of(ValueId x, ValueId w, const Attributes& more) {
+    const TensorType type{DType::fp32, {graph_.type(x).dim(0), source_.type(w).dim(0)}};
+    return columns_of(x, w, type, kAbsent, kAbsent, more);
+  }
+
+  ops::HeadChunk chunk_of_head(const ir::Node& node) const {
+    std::vector<TensorType> results;
+    for (const ValueId result : node.results) results.push_back(source_.type(result));
+    return ops::head_chunk(ops::use_of(source_, node), results, machine_.cpu);
+  }
+
+  static std::vector<Tile> chunks_of(std::int64_t rows, std::int64_t step) {
     std::vector<Tile> chunks;
     for (std::int64_t row = 0; row < rows; row += step) {
       chunks.push_back({row, std::min(rows, row + step)});
@@ -274,8 +294,10 @@ class WeightTiler {
     const ValueId x = node.operands[0], w = node.operands[1], targets = node.operands[2];
     std::vector<ValueId> lse;
     ValueId loss = kAbsent;
-    for (const Tile& rows : chunks_of(source_.type(x).dim(0), node.attributes)) {
-      const ValueId logits = logits_of(chunk_of(x, rows), w);
+    const ops::HeadChunk chunk = chunk_of_head(node);
+    const Attributes more = head_attributes(chunk);
+    for (const Tile& rows : chunks_of(source_.type(x).dim(0), chunk.rows)) {
+      const ValueId logits = logits_of(chunk_of(x, rows), w, more);
       const auto made = build_.all("cross_entropy_rows", {logits, chunk_of(targets, rows), loss});
       loss = made[0];
       lse.push_back(made[1]);
@@ -290,16 +312,19 @@ class WeightTiler {
     const bool in_chain = chains_.contains(node.results[2]);
     ValueId addend = operand(node, 4), loss = kAbsent;
     std::vector<ValueId> dx;
-    for (const Tile& rows : chunks_of(source_.type(x).dim(0), node.attributes)) {
+    const ops::HeadChunk chunk = chunk_of_head(node);
+    const Attributes more = head_attributes(chunk);
+    for (const Tile& rows : chunks_of(source_.type(x).dim(0), chunk.rows)) {
       const ValueId x_rows = chunk_of(x, rows);
-      const auto made = build_.all("cross_entropy_rows_train",
-                                   {logits_of(x_rows, w), chunk_of(targets, rows), dloss, loss});
+      const auto made =
+          build_.all("cross_entropy_rows_train",
+                     {logits_of(x_rows, w, more), chunk_of(targets, rows), dloss, loss});
       loss = made[0];
       const ValueId gradient = made[1];
-      dx.push_back(rounded(sum_over_tiles(gradient, w, kAbsent), source_.type(x).dtype));
+      dx.push_back(rounded(sum_over_tiles(gradient, w, kAbsent, more), source_.type(x).dtype));
       const bool adds = rows.begin > 0 || addend != kAbsent;
       const auto make = [&](const Tile& tile, ValueId before) {
-        return gradient_rows(gradient, x_rows, tile, before);
+        return gradient_rows(gradient, x_rows, tile, before, more);
       };
       if (in_chain) {
         store_tiles(node.results[2], adds, make);
@@ -316,7 +341,7 @@ class WeightTiler {
   const ir::Graph& source_;
   const TierMap& tiers_;
   const OffloadOptions& options_;
-  bool rounds_logit_gradients_;
+  const cost::MachineDescription& machine_;
   ir::Graph graph_;
   ops::Builder build_;
   std::vector<ValueId> map_;                 // by value of the source; of a gradient: as it is now

@@ -1,10 +1,12 @@
 #include "train/memory_planner.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "config/names.h"
@@ -39,18 +41,36 @@ std::vector<std::vector<OffloadItem>> offload_sets(const config::MemoryConfig& m
   return sets;
 }
 
-// Instructions of the accumulate programs by op.
-std::map<std::string, int> ops_of(const plan::Plan& plan) {
-  std::map<std::string, int> count;
+// Instructions of the accumulate programs by op; those in parts of an MLP count as one.
+std::map<std::string, double> ops_of(const plan::Plan& plan) {
+  std::map<std::string, double> count;
   for (const char* name : {"accumulate_first", "accumulate"}) {
     if (const plan::Program* program = plan.find(name)) {
-      for (const plan::Instruction& i : program->instructions) ++count[i.op];
+      for (const plan::Instruction& i : program->instructions) {
+        const bool head = i.op.starts_with("linear_cross_entropy");
+        count[i.op] += head ? 1.0 : 1.0 / static_cast<double>(i.chunks);
+      }
     }
   }
   return count;
 }
 
-// What a way moves, and which ops of `kept`, the plan that keeps everything, it runs more often.
+// Parts of rows in which the head, and MLPs, work in training.
+struct Parts {
+  std::int64_t head = 1, mlp = 1;
+};
+
+Parts parts_of(const plan::Plan& plan) {
+  Parts parts;
+  for (const plan::Instruction& i : plan.program("accumulate_first").instructions) {
+    std::int64_t& most = i.op.starts_with("linear_cross_entropy") ? parts.head : parts.mlp;
+    most = std::max(most, i.chunks);
+  }
+  return parts;
+}
+
+// What a way moves, the chunks it works in, and which ops of `kept`, the plan that keeps
+// everything, it runs more often.
 std::string how_text(const config::RunConfig& config, const plan::Plan& plan,
                      const plan::Plan& kept) {
   std::string moved, again;
@@ -58,16 +78,19 @@ std::string how_text(const config::RunConfig& config, const plan::Plan& plan,
     moved += fmt::format("{}{}", moved.empty() ? "" : ", ", config::name_of(item.what));
     if (item.to == OffloadTier::file) moved += " (file)";
   }
-  std::map<std::string, int> ops = ops_of(plan);
+  std::map<std::string, double> ops = ops_of(plan);
   for (const auto& [op, count] : ops_of(kept)) {
-    if (ops[op] > count) {
-      again += fmt::format("{}{} {}", again.empty() ? "" : ", ", ops[op] - count, op);
+    if (const long more = std::lround(ops[op] - count); more > 0) {
+      again += fmt::format("{}{} {}", again.empty() ? "" : ", ", more, op);
     }
   }
-  if (moved.empty() && again.empty()) return "everything kept";
-  return fmt::format("{}{}{}", moved.empty() ? "" : "moved: " + moved,
-                     moved.empty() || again.empty() ? "" : "; ",
-                     again.empty() ? "" : "again: " + again);
+  std::vector<std::string> parts;
+  if (!moved.empty()) parts.push_back("moved: " + moved);
+  const Parts cut = parts_of(plan);
+  if (cut.head != parts_of(kept).head) parts.push_back(fmt::format("head in {} chunks", cut.head));
+  if (cut.mlp != 1) parts.push_back(fmt::format("MLP in {} chunks", cut.mlp));
+  if (!again.empty()) parts.push_back("again: " + again);
+  return parts.empty() ? "everything kept" : fmt::format("{}", fmt::join(parts, "; "));
 }
 
 std::string percent_text(double seconds, double than) {

@@ -96,7 +96,11 @@ Prepared matmul_tile(const KernelRequest& request) {
     spec.a_row = a.dim(-1);
     skipped.a = bytes_before(a.dtype);
   }
-  auto product = make_blocked_product(spec, request.machine);
+  std::unique_ptr<const Product> product;
+  if (request.attributes.boolean("divisible", false)) {
+    product = make_divisible_product(spec, request.machine);
+  }
+  if (!product) product = make_blocked_product(spec, request.machine);
   if (!product) product = make_single_product(spec, request.machine);
   if (!product) {
     return Declined{fmt::format("{} x {} -> {}: only fp32 and bf16", name_of(a.dtype),

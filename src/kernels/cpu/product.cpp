@@ -28,6 +28,11 @@ bool onednn_is_fastest(const ProductSpec& spec, const Machine& machine) {
          spec.bias.value_or(DType::fp32) == DType::fp32;
 }
 
+bool is_known(const ProductSpec& spec) {
+  return multiplies(spec.a) && multiplies(spec.b) && multiplies(spec.result) &&
+         multiplies(spec.bias.value_or(DType::fp32));
+}
+
 }  // namespace
 
 std::optional<Activation> parse_activation(std::string_view name) {
@@ -47,14 +52,17 @@ std::unique_ptr<const Product> make_product(const ProductSpec& spec, const Machi
 
 std::unique_ptr<const Product> make_single_product(const ProductSpec& spec,
                                                    const Machine& machine) {
-  if (!multiplies(spec.a) || !multiplies(spec.b) || !multiplies(spec.result) ||
-      !multiplies(spec.bias.value_or(DType::fp32))) {
-    return nullptr;
-  }
+  if (!is_known(spec)) return nullptr;
   if (auto product = make_skinny_product(spec, machine)) return product;
   if (onednn_is_fastest(spec, machine)) {
     if (auto product = make_onednn_product(spec)) return product;
   }
+  return make_gemm(spec, machine);
+}
+
+std::unique_ptr<const Product> make_divisible_product(const ProductSpec& spec,
+                                                      const Machine& machine) {
+  if (!is_known(spec) || onednn_is_fastest(spec, machine)) return nullptr;
   return make_gemm(spec, machine);
 }
 

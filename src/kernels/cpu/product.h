@@ -63,4 +63,11 @@ std::unique_ptr<const Product> make_product(const ProductSpec& spec, const Machi
 /// The same in one.
 std::unique_ptr<const Product> make_single_product(const ProductSpec& spec, const Machine& machine);
 
+/// A product that may be cut along m, and with an fp32 result and no activation along k (each part
+/// added to the one before), into parts made by this function too, without a change of bits. Null
+/// where the fastest for many rows is not such a one: oneDNN chooses the order of its sums by
+/// shape.
+std::unique_ptr<const Product> make_divisible_product(const ProductSpec& spec,
+                                                      const Machine& machine);
+
 }  // namespace bessemer::kernels::cpu
