@@ -13,8 +13,8 @@
 
 namespace bessemer::kernels::cpu {
 
-/// Null where it would be one block, or is none of the three, or would have to add up parts before a
-/// bias or an activation; or where no single product takes its dtypes.
+/// Null where it would be one block, or is none of the three, or would have to add up parts before
+/// a bias or an activation; or where no single product takes its dtypes.
 std::unique_ptr<const Product> make_blocked_product(const ProductSpec& spec,
                                                     const Machine& machine);
 
