@@ -49,6 +49,9 @@ std::span<const OpDefinition> all_ops() {
       norm_of_sums_op(),
       fetch_op(),
       store_op(),
+      matmul_tile_op(),
+      cross_entropy_rows_op(),
+      cross_entropy_rows_train_op(),
   };
   return table;
 }

@@ -50,5 +50,8 @@ OpDefinition sum_of_squares_op();
 OpDefinition norm_of_sums_op();
 OpDefinition fetch_op();
 OpDefinition store_op();
+OpDefinition matmul_tile_op();
+OpDefinition cross_entropy_rows_op();
+OpDefinition cross_entropy_rows_train_op();
 
 }  // namespace bessemer::ops

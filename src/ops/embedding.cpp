@@ -7,20 +7,38 @@
 namespace bessemer::ops {
 namespace {
 
+void check_first(const Attributes& attributes) {
+  const std::int64_t first = attributes.integer("first", 0);
+  require(first >= 0 && first <= INT32_MAX, "attribute 'first' is {}, expected an id", first);
+}
+
 std::vector<TensorType> infer(const OpUse& use) {
-  const Checker check(use, {"table", "ids"});
+  const Checker check(use, {"table", "ids", "into?"});
   const TensorType& table = check.floating_of(0, 2);
   check.expect_dtype(1, DType::int32);
+  check_first(use.attributes);
   TensorType y{dtype_attribute(use.attributes, table.dtype), check.shape(1)};
   y.shape.push_back(table.dim(1));
+  check.expect(2, y);
   return {y};
 }
 
 std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
                                   std::span<const ir::ValueId> result_gradients) {
-  const std::int64_t rows = builder.type(node.operands[0]).dim(0);
-  return {builder.add("embedding_grad", {result_gradients[0], node.operands[1]}, {{"rows", rows}}),
-          ir::kAbsent};
+  const TensorType table = builder.type(node.operands[0]);
+  const ir::ValueId dy = result_gradients[0], ids = node.operands[1];
+  auto gradients = no_gradients(node);
+  Attributes attributes = node.attributes;
+  attributes.erase("dtype");
+  attributes.set("rows", table.dim(0));
+  gradients[0] = builder.add("embedding_grad", {dy, ids}, attributes);
+  if (!has_operand(node, 2)) return gradients;
+  // What the table replaced does not depend on `into`.
+  const ir::ValueId zeros = builder.add(
+      "fill", {},
+      {{"shape", table.shape}, {"dtype", std::string(name_of(table.dtype))}, {"value", 0.0}});
+  gradients[2] = builder.add("embedding", {zeros, ids, dy}, node.attributes);
+  return gradients;
 }
 
 // Only the rows that the ids name are read.
@@ -33,8 +51,8 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 
 std::vector<SplitAxis> sharding(const OpUse& use, std::span<const TensorType>) {
   const auto ids_rank = static_cast<int>(use.operand(1).rank());
-  std::vector<SplitAxis> axes{split(use, {1, SplitAxis::kWhole}, {ids_rank})};
-  for (int d = 0; d < ids_rank; ++d) axes.push_back(split(use, {SplitAxis::kWhole, d}, {d}));
+  std::vector<SplitAxis> axes{split(use, {1, SplitAxis::kWhole, ids_rank}, {ids_rank})};
+  for (int d = 0; d < ids_rank; ++d) axes.push_back(split(use, {SplitAxis::kWhole, d, d}, {d}));
   return axes;
 }
 
@@ -42,6 +60,7 @@ std::vector<TensorType> infer_grad(const OpUse& use) {
   const Checker check(use, {"dy", "ids", "addend?"});
   const TensorType& dy = check.floating_at_least(0, 1);
   check.expect(1, {DType::int32, leading(dy.shape)});
+  check_first(use.attributes);
   const std::int64_t rows = use.attributes.integer("rows");
   require(rows >= 0 && rows <= INT32_MAX, "attribute 'rows' is {}, expected the table's size",
           rows);
@@ -72,6 +91,7 @@ OpDefinition embedding_op() {
           .sharding = sharding,
           .candidates = {{"cpu.embedding", kernels::cpu::embedding},
                          {"reference", kernels::reference::embedding}},
+          .in_place = {{2, 0}},
           .runs_on_host = true};
 }
 

@@ -99,6 +99,10 @@ std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
   return gradients;
 }
 
+// What a part of a product that is cut by rows spends beside it on each element of the weight, or
+// of the weight's gradient: it packs the whole weight anew, and reads and writes all sums so far.
+constexpr double kPartFlops = 9;
+
 Work work(const OpUse& use, std::span<const TensorType> results) {
   const TensorType& a = use.operand(0);
   const double k = static_cast<double>(a.dim(transpose_a(use.attributes) ? -2 : -1));
@@ -107,6 +111,10 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
   for (const std::size_t epilogue : {2, 3}) flops += use.has(epilogue) ? y : 0;
   Work total = memory_work(use, results, flops);
   total.matmul = true;
+  if (use.attributes.find("parts") != nullptr) {
+    const TensorType& of_weight = transpose_a(use.attributes) ? results[0] : use.operand(1);
+    total.vector_flops = kPartFlops * static_cast<double>(of_weight.elements());
+  }
   return total;
 }
 

@@ -8,6 +8,7 @@
 #include "base/attributes.h"
 #include "base/tensor_type.h"
 #include "kernels/norm_block.h"
+#include "kernels/product_block.h"
 
 namespace bessemer::ops {
 
@@ -27,6 +28,10 @@ ElementRange stored_range(const Attributes& attributes, const TensorType& x);
 
 /// Where a tensor may be cut so that `sum_of_squares` of the pieces gives the sums of the whole.
 using kernels::kNormBlock;
+
+/// Where a large matrix of weights may be cut so that products with the pieces give the whole's.
+using kernels::is_large_matrix;
+using kernels::product_block_rows;
 
 inline bool moves_between_tiers(std::string_view op) { return op == "fetch" || op == "store"; }
 

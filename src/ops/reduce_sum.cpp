@@ -10,13 +10,14 @@ namespace bessemer::ops {
 namespace {
 
 std::vector<TensorType> infer(const OpUse& use) {
-  const Checker check(use, {"x"});
+  const Checker check(use, {"x", "addend?"});
   const TensorType& x = check.floating(0);
   const auto dims = dims_attribute(use.attributes, x.rank());
   TensorType y{dtype_attribute(use.attributes, x.dtype), {}};
   for (std::int64_t d = 0; d < x.rank(); ++d) {
     if (std::find(dims.begin(), dims.end(), d) == dims.end()) y.shape.push_back(x.dim(d));
   }
+  check.expect(1, y);
   return {y};
 }
 
@@ -32,6 +33,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 }
 
 std::vector<SplitAxis> sharding(const OpUse& use, std::span<const TensorType>) {
+  if (use.has(1)) return {};  // each part would add the addend
   const auto dims = use.attributes.integers("dims");
   std::vector<SplitAxis> axes;
   int kept = 0;
@@ -51,7 +53,8 @@ OpDefinition reduce_sum_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.reduce_sum", kernels::cpu::reduce_sum},
-                         {"reference", kernels::reference::reduce_sum}}};
+                         {"reference", kernels::reference::reduce_sum}},
+          .in_place = {{1, 0}}};
 }
 
 }  // namespace bessemer::ops

@@ -2,6 +2,7 @@
 
 #include "passes/offload_rewrite.h"
 #include "passes/schedule_fetches.h"
+#include "passes/tile_weights.h"
 
 namespace bessemer::passes {
 namespace {
@@ -54,6 +55,7 @@ TierMap choose_tiers(std::span<const ir::Graph* const> graphs, const OffloadOpti
 
 ir::Graph offload(ir::Graph graph, const TierMap& tiers, const OffloadOptions& options,
                   const cost::MachineDescription& machine) {
+  graph = tile_weights(std::move(graph), tiers, options, machine);
   return schedule_fetches(rewrite_for_tiers(graph, tiers, options, machine), options.fetched_ahead,
                           machine);
 }

@@ -17,6 +17,7 @@
 //                others move.
 //   gradients    are stored when they are made, fetched when a later micro-batch adds to them.
 //   parameters   are fetched before the layer that uses them, in forward and again in backward.
+//                One too large for the device is there in tiles (tile_weights.h).
 //   activations  of the stash are stored in forward and fetched in backward, where that takes less
 //                time than they would lie idle.
 #pragma once
@@ -43,6 +44,9 @@ struct OffloadOptions {
   std::size_t smallest = std::size_t{16} << 10;       // bytes; smaller tensors stay on the device
   std::size_t tile = std::size_t{4} << 20;            // bytes of fp32 of a piece of an update
   std::size_t fetched_ahead = std::size_t{64} << 20;  // bytes on the device before their use
+  /// Bytes above which a matrix of weights, or its gradient, is there in tiles only
+  /// (tile_weights.h). A tile is one block of it at least. By default all are there whole.
+  std::size_t largest_fetch = static_cast<std::size_t>(-1);
   /// A value leaves the device between two uses only where moving it takes less than 1/patience of
   /// the time between them. 0: always.
   double patience = 1.0;

@@ -4,12 +4,11 @@
 #include <limits>
 #include <unordered_map>
 
-#include <fmt/format.h>
-
 #include "ops/movement.h"
 #include "ops/op.h"
 #include "passes/schedule_fetches.h"
 #include "passes/stash_moves.h"
+#include "passes/tile_weights.h"
 #include "passes/tiered_builder.h"
 
 namespace bessemer::passes {
@@ -72,6 +71,7 @@ class TierRewriter {
   }
 
   void lower(ir::Node node) {
+    if (ops::moves_between_tiers(node.op)) return lower_movement(node);
     if (node.op == "embedding") read_rounded_table(node);
     if (ops::definition_of(node.op).is_view) return lower_view(node);
     if (goes_to_host(node)) return copy(node, Tier::host);
@@ -120,13 +120,17 @@ class TierRewriter {
   // An embedding of a table that is away, which rounds what it reads, may read the rounded copy
   // that the head has.
   void read_rounded_table(ir::Node& node) const {
-    ValueId& table = node.operands[0];
-    const auto input = std::find_if(source_.inputs().begin(), source_.inputs().end(),
-                                    [&](const ir::Input& in) { return in.value == table; });
-    if (tier(table) == Tier::device || input == source_.inputs().end()) return;
-    const std::string_view dtype = name_of(source_.type(node.results[0]).dtype);
-    const ir::Input* rounded = source_.find_input(fmt::format("weight.{}.{}", input->name, dtype));
-    if (rounded != nullptr) table = rounded->value;
+    const ValueId rounded = rounded_table(source_, node, tiers_);
+    if (rounded != kAbsent) node.operands[0] = rounded;
+  }
+
+  // Movement that is there already (tile_weights): of parts of tensors, from and to their tiers.
+  void lower_movement(const ir::Node& node) {
+    std::vector<ValueId> operands;
+    for (const ValueId operand : node.operands) operands.push_back(mapped(operand));
+    if (node.op == "store") operands[0] = on_device(node.operands[0]);
+    const Tier to = node.op == "fetch" ? Tier::device : build_.tier(operands.at(1));
+    set_results(node, build_.add(node.op, std::move(operands), node.attributes, to));
   }
 
   // Views stay where their operand is; in backward they are made anew of a stash that was away.

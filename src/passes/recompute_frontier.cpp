@@ -29,7 +29,7 @@ class Search {
     consider(stash_.everything());
     if (stash_.candidates().size() <= options_.exhaustive) {
       consider_all_subsets();
-      return non_dominated();
+      return non_dominated(points_);
     }
     for (const auto policy : {RecomputePolicy::selective, RecomputePolicy::full}) {
       consider(kept_by(policy, graph_));
@@ -39,7 +39,7 @@ class Search {
       consider_chain(stretches(waists, length));
     }
     undo_what_is_in_vain(stretches(waists, 1));
-    return non_dominated();
+    return non_dominated(points_);
   }
 
  private:
@@ -139,7 +139,7 @@ class Search {
 
   RecomputePoint priced(const Kept& kept) const {
     const Stash::Demand demand = stash_.demand(kept);
-    RecomputePoint point{kept, stash_.bytes(demand)};
+    RecomputePoint point{kept, {}, stash_.bytes(demand)};
     for (const int node : demand.recomputed) point.added_seconds += seconds_[index(node)];
     return point;
   }
@@ -154,7 +154,7 @@ class Search {
   // longer than what recomputation would make. Where the peak stands above the stash by no more
   // than it does with everything kept, it is at the turn, and keeping more must raise it.
   void undo_what_is_in_vain(const std::vector<Stretch>& stretches) {
-    std::vector<RecomputePoint> found = non_dominated();
+    std::vector<RecomputePoint> found = non_dominated(points_);
     const auto above_stash = [](const RecomputePoint& p) { return p.peak_bytes - p.stash_bytes; };
     const std::size_t at_the_turn = above_stash(found.front());
     for (RecomputePoint& point : found) {
@@ -167,22 +167,6 @@ class Search {
       }
       points_.push_back(std::move(point));
     }
-  }
-
-  std::vector<RecomputePoint> non_dominated() {
-    std::vector<RecomputePoint> sorted = points_;
-    std::stable_sort(sorted.begin(), sorted.end(),
-                     [](const RecomputePoint& a, const RecomputePoint& b) {
-                       return std::pair(a.added_seconds, a.peak_bytes) <
-                              std::pair(b.added_seconds, b.peak_bytes);
-                     });
-    std::vector<RecomputePoint> frontier;
-    for (RecomputePoint& point : sorted) {
-      if (frontier.empty() || point.peak_bytes < frontier.back().peak_bytes) {
-        frontier.push_back(std::move(point));
-      }
-    }
-    return frontier;
   }
 
   const ir::Graph& graph_;
@@ -201,6 +185,24 @@ std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
                                                const PeakOf& peak_of,
                                                const FrontierOptions& options) {
   return Search(ordered, machine, peak_of, options).run();
+}
+
+std::vector<RecomputePoint> non_dominated(std::vector<RecomputePoint> points) {
+  std::stable_sort(
+      points.begin(), points.end(), [](const RecomputePoint& a, const RecomputePoint& b) {
+        return std::pair(a.added_seconds, a.peak_bytes) < std::pair(b.added_seconds, b.peak_bytes);
+      });
+  std::vector<RecomputePoint> frontier;
+  for (RecomputePoint& point : points) {
+    if (frontier.empty() || point.peak_bytes < frontier.back().peak_bytes) {
+      frontier.push_back(std::move(point));
+    }
+  }
+  return frontier;
+}
+
+ir::Graph applied(ir::Graph ordered, const RecomputePoint& point, const kernels::Machine& machine) {
+  return chunk(recompute(std::move(ordered), point.kept), point.chunking, machine);
 }
 
 const RecomputePoint& cheapest_within(const std::vector<RecomputePoint>& frontier,

@@ -29,15 +29,17 @@
 
 #include "cost/machine.h"
 #include "ir/graph.h"
+#include "passes/chunk.h"
 #include "passes/stash.h"
 
 namespace bessemer::passes {
 
 struct RecomputePoint {
   Kept kept;                    // for passes::recompute
+  Chunking chunking;            // for passes::chunk, of the graph that comes from it
   std::size_t stash_bytes = 0;  // what backward takes from forward
   std::size_t peak_bytes = 0;   // as `peak_of` says
-  double added_seconds = 0;     // of the nodes that run again, predicted
+  double added_seconds = 0;     // of the nodes that run again, and of smaller chunks, predicted
 };
 
 struct FrontierOptions {
@@ -53,6 +55,13 @@ std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
                                                const cost::MachineDescription& machine,
                                                const PeakOf& peak_of,
                                                const FrontierOptions& options = {});
+
+/// Points of which none needs as much or more in both peak and time as another: sorted by added
+/// time; peaks fall strictly.
+std::vector<RecomputePoint> non_dominated(std::vector<RecomputePoint> points);
+
+/// The graph of a choice.
+ir::Graph applied(ir::Graph ordered, const RecomputePoint& point, const kernels::Machine& machine);
 
 /// The first point with a peak of at most `budget` bytes; where there is none, the last: the
 /// smallest peak.

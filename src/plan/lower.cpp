@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "ops/movement.h"
+#include "passes/chunk.h"
 #include "plan/assign.h"
 #include "plan/plan.h"
 #include "plan/storage.h"
@@ -100,6 +101,7 @@ class ProgramLowering {
     Instruction instruction;
     instruction.op = node.op;
     instruction.label = node.label;
+    instruction.chunks = passes::chunks_of(graph_, node);
     instruction.work = op.work(use, results);
     instruction.seconds = cost::predicted_seconds(use, instruction.work, machine_);
     Bound bound;

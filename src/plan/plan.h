@@ -82,6 +82,7 @@ struct Instruction {
   std::vector<Place> results;
   std::size_t scratch = 0;  // on the device
   std::size_t scratch_bytes = 0;
+  std::int64_t chunks = 1;  // of rows, one after the other, in which it does its work
   ops::Work work;
   double seconds = 0;  // predicted
   int moment = 0;      // on the clock of TransientBuffer::first and last

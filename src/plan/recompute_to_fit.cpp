@@ -9,8 +9,43 @@
 
 namespace bessemer::plan {
 
-std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
-                                                       const cost::MachineDescription& machine) {
+namespace {
+
+using passes::RecomputePoint;
+
+double seconds_of(const ir::Graph& graph, const cost::MachineDescription& machine) {
+  double sum = 0;
+  for (const double seconds : passes::node_seconds(graph, machine)) sum += seconds;
+  return sum;
+}
+
+// The choice, and from it on choices in ever smaller chunks, as long as what they are chunks of is
+// where the plan needs most.
+void add_in_chunks(const ir::Graph& ordered, RecomputePoint point,
+                   const cost::MachineDescription& machine, std::vector<RecomputePoint>& all) {
+  const double added = point.added_seconds;
+  double in_whole = 0;
+  for (;;) {
+    const ir::Graph graph = passes::applied(ordered, point, machine.cpu);
+    const Plan plan = make_plan({&graph}, machine);
+    if (point.chunking == passes::Chunking{}) {
+      in_whole = seconds_of(graph, machine);
+    } else {
+      point.added_seconds = added + seconds_of(graph, machine) - in_whole;
+    }
+    point.peak_bytes = plan.programs[0].transient_bytes;
+    const auto finer =
+        passes::finer_at(graph, plan.programs[0].live_peak_at, point.chunking, machine.cpu);
+    all.push_back(point);
+    if (!finer) return;
+    point.chunking = *finer;
+  }
+}
+
+}  // namespace
+
+std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
+                                               const cost::MachineDescription& machine) {
   // Fewer choices of a larger graph, so that the nodes planned for them stay as many.
   constexpr std::size_t kNodes = 200'000, kFewest = 24;
   passes::FrontierOptions options;
@@ -19,7 +54,21 @@ std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
   const passes::PeakOf peak = [&](const ir::Graph& graph) {
     return make_plan({&graph}, machine).programs[0].transient_bytes;
   };
-  return passes::recompute_frontier(ordered, machine, peak, options);
+  const auto in_whole = passes::recompute_frontier(ordered, machine, peak, options);
+  std::vector<RecomputePoint> all;
+  for (const RecomputePoint& point : in_whole) add_in_chunks(ordered, point, machine, all);
+  return passes::non_dominated(std::move(all));
+}
+
+ir::Graph chunk_to_fit(ir::Graph graph, std::size_t budget,
+                       const cost::MachineDescription& machine) {
+  for (passes::Chunking chunking;;) {
+    ir::Graph chunked = passes::chunk(graph, chunking, machine.cpu);
+    const Program program = make_plan({&chunked}, machine).programs[0];
+    const auto finer = passes::finer_at(chunked, program.live_peak_at, chunking, machine.cpu);
+    if (program.transient_bytes <= budget || !finer) return chunked;
+    chunking = *finer;
+  }
 }
 
 namespace {
@@ -40,10 +89,10 @@ ir::Graph recompute_to_fit(ir::Graph ordered, std::size_t budget,
   const auto fit = [&](ir::Graph graph) {
     const std::vector<passes::RecomputePoint>& frontier = known_frontier(graph, machine, known);
     const passes::RecomputePoint& point = passes::cheapest_within(frontier, budget);
-    log::debug("{}: recomputation adds {:.3g} s, predicted, and takes transients from {} to {}",
+    log::debug("{}: recomputation and chunks add {:.3g} s, predicted; transients from {} to {}",
                graph.name(), point.added_seconds, bytes_text(frontier.front().peak_bytes),
                bytes_text(point.peak_bytes));
-    return passes::recompute(std::move(graph), point.kept);
+    return passes::applied(std::move(graph), point, machine.cpu);
   };
   return runner.run(std::move(ordered), {{"recompute", fit}});
 }
@@ -58,6 +107,9 @@ void recompute_to_fit(passes::StepGraphs& step, const Plan& planned, std::size_t
   };
   fit(step.accumulate_first);
   if (step.accumulate) fit(*step.accumulate);
+  if (step.evaluate) {
+    step.evaluate = chunk_to_fit(std::move(*step.evaluate), left, planned.machine);
+  }
 }
 
 }  // namespace bessemer::plan

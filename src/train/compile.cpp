@@ -94,7 +94,8 @@ plan::Plan compile_evaluation(const models::Architecture& architecture, config::
 std::vector<checkpoint::TensorSpec> specs_to_save(const plan::Plan& plan) {
   std::vector<checkpoint::TensorSpec> specs;
   for (const plan::CatalogEntry& entry : plan.catalog) {
-    if (entry.role == ir::Role::parameter || entry.role == ir::Role::optimizer) {
+    const bool state = entry.role == ir::Role::parameter || entry.role == ir::Role::optimizer;
+    if ((state && !passes::is_next(entry.name)) || passes::is_pending(entry.name)) {
       specs.push_back({entry.name, entry.type});
     }
   }

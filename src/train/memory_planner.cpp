@@ -9,6 +9,7 @@
 #include "config/names.h"
 #include "config/value.h"
 #include "train/memory_report.h"
+#include "train/offload.h"
 
 namespace bessemer::train {
 namespace {
@@ -59,15 +60,18 @@ std::vector<std::vector<OffloadItem>> offload_sets(const config::MemoryConfig& m
 }
 
 WayChoices choices_of(const config::RunConfig& config) {
-  return {micro_batch_sizes(config), offload_sets(config.memory), *config.memory.recompute};
+  return {micro_batch_sizes(config), offload_sets(config.memory), piece_bytes(config.memory),
+          *config.memory.recompute};
 }
 
-// One for each combination, at level 0.
-std::vector<Way> ways_of(const WayChoices& choices) {
+// One for each combination, at level 0. Pieces are for what moves.
+std::vector<Way> ways_of(const WayChoices& choices, std::size_t piece) {
   std::vector<Way> ways;
   for (const std::int64_t size : choices.micro_batch_sizes) {
     for (const auto& offload : choices.offloads) {
-      ways.push_back({size, offload, choices.recompute, 0});
+      if (piece == kWhole || !offload.empty()) {
+        ways.push_back({size, offload, piece, choices.recompute, 0});
+      }
     }
   }
   return ways;
@@ -82,9 +86,16 @@ MemoryPlanner::MemoryPlanner(const config::RunConfig& config,
 
 MemoryPlanner::Found MemoryPlanner::search(const WayChoices& choices,
                                            const config::MemoryConfig& budgets) {
-  std::vector<Way> ways = ways_of(choices);
+  for (const std::size_t piece : {kWhole, choices.piece}) {
+    if (const auto found = fastest(ways_of(choices, piece), budgets)) return *found;
+  }
+  return smallest(choices);
+}
+
+std::optional<MemoryPlanner::Found> MemoryPlanner::fastest(std::vector<Way> ways,
+                                                           const config::MemoryConfig& budgets) {
   const auto least = [&](const Way& way) {  // keeping everything on the device
-    return compiler_.price({way.micro_batch_size, {}, way.recompute, 0}).step_seconds;
+    return compiler_.price({way.micro_batch_size, {}, kWhole, way.recompute, 0}).step_seconds;
   };
   std::stable_sort(ways.begin(), ways.end(),
                    [&](const Way& a, const Way& b) { return least(a) < least(b); });
@@ -105,15 +116,18 @@ MemoryPlanner::Found MemoryPlanner::search(const WayChoices& choices,
   for (const Way& way : too_large) {
     if (may_win(compiler_.price(way).step_seconds)) consider(compiler_.fit(way, budgets));
   }
-  return fastest ? *fastest : smallest(ways);
+  return fastest;
 }
 
-MemoryPlanner::Found MemoryPlanner::smallest(const std::vector<Way>& ways) {
+MemoryPlanner::Found MemoryPlanner::smallest(const WayChoices& choices) {
   std::optional<Found> smallest;
-  for (Way way : ways) {
-    way.level = compiler_.levels(way).back();
-    const Price price = compiler_.price(way);
-    if (!smallest || price.device_bytes() < smallest->price.device_bytes()) smallest = {way, price};
+  for (const std::size_t piece : {kWhole, choices.piece}) {
+    for (Way way : ways_of(choices, piece)) {
+      way.level = compiler_.levels(way).back();
+      const Price price = compiler_.price(way);
+      const bool less = !smallest || price.device_bytes() < smallest->price.device_bytes();
+      if (less) smallest = {way, price};
+    }
   }
   return *smallest;
 }
@@ -150,7 +164,7 @@ void MemoryPlanner::check() {
 }
 
 FrontierPoint MemoryPlanner::point(const Found& found) {
-  const Way kept{found.way.micro_batch_size, {}, found.way.recompute, 0};
+  const Way kept{found.way.micro_batch_size, {}, kWhole, found.way.recompute, 0};
   const auto [device, host, file] = found.price.bytes;
   return {device,
           host,
@@ -172,7 +186,7 @@ std::vector<FrontierPoint> MemoryPlanner::frontier() {
     return search(choices, budgets);
   };
   const Found most = best_under(kAny.count);
-  const std::size_t least = smallest(ways_of(choices)).price.device_bytes();
+  const std::size_t least = smallest(choices).price.device_bytes();
   std::vector<Found> found;
   // Where peaks jump, equal steps miss what lies between the jumps; then they are made smaller.
   for (std::size_t steps = kFrontierPoints; steps <= 64 * kFrontierPoints; steps *= 4) {

@@ -1,5 +1,7 @@
 #include "train/offload.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "plan/report.h"
@@ -8,6 +10,10 @@
 
 namespace bessemer::train {
 namespace {
+
+// Of which a single tensor, what is fetched ahead and what is still being stored may take one each.
+constexpr std::size_t kPartsOfDevice = 8;
+constexpr std::size_t kSmallestPart = std::size_t{1} << 20;  // with less, moving is all overhead
 
 ir::Tier tier_of(config::OffloadTier to, const config::MemoryConfig& memory) {
   switch (to) {
@@ -40,10 +46,18 @@ passes::OffloadOptions offload_options(const config::MemoryConfig& memory) {
 }
 
 plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
-                         const config::MemoryConfig& memory,
+                         const config::MemoryConfig& memory, Pieces pieces,
                          const cost::MachineDescription& machine, passes::Runner& runner) {
   if (!memory.offload || memory.offload->empty()) return plan::make_plan(graphs, machine);
-  const passes::OffloadOptions options = offload_options(memory);
+  passes::OffloadOptions options = offload_options(memory);
+  plan::PlanOptions plan_options;
+  if (pieces == Pieces::tiled) {
+    const std::size_t part = std::max(device_budget(memory) / kPartsOfDevice, kSmallestPart);
+    options.largest_fetch = part;
+    options.fetched_ahead = std::min(options.fetched_ahead, part);
+    options.tile = std::min(options.tile, part);
+    plan_options.stored_behind = std::min(plan_options.stored_behind, part);
+  }
   const passes::TierMap tiers = passes::choose_tiers(graphs, options);
   const passes::Pass pass{"offload", [&](ir::Graph graph) {
                             return passes::offload(std::move(graph), tiers, options, machine);
@@ -52,7 +66,7 @@ plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
   for (const ir::Graph* graph : graphs) moved.push_back(runner.run(*graph, {pass}));
   std::vector<const ir::Graph*> all;
   for (const ir::Graph& graph : moved) all.push_back(&graph);
-  return plan::make_plan(all, machine);
+  return plan::make_plan(all, machine, plan_options);
 }
 
 runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory) {

@@ -14,10 +14,15 @@ namespace bessemer::train {
 
 passes::OffloadOptions offload_options(const config::MemoryConfig& memory);
 
+/// How much of what moves may be on the device at a time. Whole: a tensor is there as a whole, and
+/// others are on their way. Tiled: no more than an eighth of the device's bytes each way, a larger
+/// matrix in tiles; it takes less of the device, and more time.
+enum class Pieces { whole, tiled };
+
 /// The plan of a run's graphs with their tensors in the tiers that `memory` asks for. The graphs
 /// stay as they are.
 plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
-                         const config::MemoryConfig& memory,
+                         const config::MemoryConfig& memory, Pieces pieces,
                          const cost::MachineDescription& machine, passes::Runner& runner);
 
 runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory);

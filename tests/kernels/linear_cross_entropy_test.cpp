@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
 #include "support/kernel_runner.h"
 
@@ -111,6 +112,43 @@ TEST(LinearCrossEntropy, Table) {
     for (const DType dtype : {DType::fp32, DType::bf16}) {
       check(c, dtype, 0);
       check(c, dtype, 1);
+    }
+  }
+}
+
+// Whatever the chunk, its rest of a row or two included, and whatever the threads.
+TEST(LinearCrossEntropy, BitsDependNeitherOnChunksNorOnThreads) {
+  struct Shapes {
+    std::int64_t rows, hidden, vocabulary;
+  };
+  const int threads = thread_count();
+  for (const auto& [rows, hidden, vocabulary] : {Shapes{130, 48, 301}, Shapes{257, 200, 2311}}) {
+    for (const DType dtype : {DType::bf16, DType::fp32}) {
+      for (const bool with_addend : {false, true}) {
+        SCOPED_TRACE(fmt::format("{}x{}x{} {} addend {}", rows, hidden, vocabulary, name_of(dtype),
+                                 with_addend));
+        const Tensor x = normal({dtype, {rows, hidden}}, 1);
+        const Tensor w = normal({dtype, {vocabulary, hidden}}, 2, 0.3);
+        const Tensor targets = integers({DType::int32, {rows}}, 3, -1, vocabulary);
+        const TensorType scalar{DType::fp32, {}}, dw{DType::fp32, {vocabulary, hidden}};
+        std::optional<Tensor> addend;
+        if (with_addend) addend = normal(dw, 4);
+        const Operands operands{of(scalar, {0.125}), x, w, targets, addend};
+        const auto run = [&](std::int64_t chunk, int with_threads) {
+          set_thread_count(with_threads);
+          const KernelRun train = run_kernel(cpu::linear_cross_entropy_train, operands,
+                                             {scalar, x.type(), dw}, {{"chunk", chunk}});
+          set_thread_count(threads);
+          return train.results;
+        };
+        const std::vector<Tensor> whole = run(rows, 1);
+        for (const std::int64_t chunk : {1, 8, 32, 64, 100, 128, 129}) {
+          const std::vector<Tensor> parts = run(chunk, chunk % 3 + 1);
+          for (std::size_t i = 0; i < whole.size(); ++i) {
+            EXPECT_TRUE(same_bits(parts[i], whole[i])) << "result " << i << " chunk " << chunk;
+          }
+        }
+      }
     }
   }
 }

@@ -185,6 +185,54 @@ TEST(Gemm, BitsDependNeitherOnThreadsNorOnRows) {
   EXPECT_EQ(0, std::memcmp(few.data(), one.data(), few.type().bytes()));
 }
 
+// A weight's gradient, of parts of the tokens one after the other: each goes on with the sums of
+// the one before. Deeper than one pass over k, in either way of splitting the work.
+TEST(Gemm, ASumCutInPartsHasTheBitsOfTheWhole) {
+  for (const auto& [m, n] : {std::pair{33, 70}, std::pair{300, 64}, std::pair{24, 900}}) {
+    for (const bool begun : {false, true}) {
+      cpu::ProductSpec spec;
+      spec.m = m, spec.n = n, spec.k = 2500, spec.transpose_a = true, spec.addend = begun;
+      spec.a = spec.b = DType::bf16;
+      const Tensor a = normal({spec.a, {spec.k, m}}, 1), b = normal({spec.b, {spec.k, n}}, 2);
+      const Tensor addend = normal({DType::fp32, {m, n}}, 3);
+      const auto sum = [&](const std::vector<std::int64_t>& cuts, int threads) {
+        kernels::Machine machine = kernels::Machine::detect();
+        machine.threads = threads, machine.avx512_bf16 = false;
+        Tensor result = addend;
+        for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+          cpu::ProductSpec part = spec;
+          part.k = cuts[i + 1] - cuts[i];
+          part.addend = begun || i > 0;
+          const auto product = cpu::make_divisible_product(part, machine);
+          const Arena scratch(product->scratch_bytes());
+          const auto row = static_cast<std::size_t>(cuts[i]) * size_of(spec.a);
+          product->run({static_cast<const std::byte*>(a.data()) + row * static_cast<std::size_t>(m),
+                        static_cast<const std::byte*>(b.data()) + row * static_cast<std::size_t>(n),
+                        nullptr, part.addend ? result.data() : nullptr, result.data(),
+                        scratch.data()});
+        }
+        return result;
+      };
+      const Tensor whole = sum({0, 2500}, 1);
+      EXPECT_TRUE(same_bits(sum({0, 2500}, 2), whole)) << m;
+      EXPECT_TRUE(same_bits(sum({0, 1, 130, 1025, 2500}, 1), whole)) << m;
+      EXPECT_TRUE(same_bits(sum({0, 1000, 2000, 2500}, 3), whole)) << m;
+    }
+  }
+}
+
+TEST(Product, OneDnnDoesNotPassForDivisible) {
+  cpu::ProductSpec spec;
+  spec.m = 64, spec.n = 64, spec.k = 64;
+  EXPECT_EQ(cpu::make_divisible_product(spec, kernels::Machine::detect()), nullptr);
+  spec.a = spec.b = DType::bf16;
+  kernels::Machine machine = kernels::Machine::detect();
+  machine.avx512_bf16 = true;
+  EXPECT_EQ(cpu::make_divisible_product(spec, machine), nullptr);
+  spec.a = DType::fp64;
+  EXPECT_EQ(cpu::make_divisible_product(spec, machine), nullptr);
+}
+
 // What a machine with bf16 instructions takes; oneDNN emulates them elsewhere.
 TEST(OneDnnProduct, Bf16) {
   for (const DType result : {DType::bf16, DType::fp32}) {

@@ -56,5 +56,35 @@ TEST(ReduceSum, DeclinesSeparatedDimensions) {
   EXPECT_NE(run.declined->find("neighbours"), std::string::npos);
 }
 
+// Cut after whole blocks of 64 rows, each part added to the one before.
+TEST(ReduceSum, ASumOfRowsCutInPartsHasTheBitsOfTheWhole) {
+  constexpr std::int64_t kWidth = 37;
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    const TensorType sums{DType::fp32, {kWidth}};
+    const Attributes attributes{{"dims", Shape{0}}, {"dtype", std::string("fp32")}};
+    const Tensor x = normal({dtype, {500, kWidth}}, 1);
+    const Tensor addend = normal(sums, 2);
+    const auto sum = [&](const std::vector<std::int64_t>& cuts) {
+      Tensor so_far = addend;
+      for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+        Tensor part({dtype, {cuts[i + 1] - cuts[i], kWidth}});
+        for (std::int64_t e = 0; e < part.size(); ++e) part.set(e, x.get(cuts[i] * kWidth + e));
+        const KernelRun run =
+            run_kernel(cpu::reduce_sum, {part, so_far}, {sums}, attributes, 0, {{0, 1}});
+        EXPECT_FALSE(run.declined);
+        so_far = run.results[0];
+      }
+      return so_far;
+    };
+    const Tensor whole = sum({0, 500});
+    EXPECT_TRUE(same_bits(sum({0, 64, 320, 500}), whole));
+    for (std::int64_t c = 0; c < kWidth; ++c) {
+      double expected = addend.get(c);
+      for (std::int64_t row = 0; row < 500; ++row) expected += x.get(row * kWidth + c);
+      EXPECT_NEAR(whole.get(c), expected, 1e-3);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bessemer::testing

@@ -154,6 +154,12 @@ void add_embedding(Table& table) {
   table.add("embedding", {{"dtype", std::string("bf16")}}, [](DType t) {
     return Operands{activation(t, {10, 8}, 1), ids({4}, 0, 10)};
   });
+  table.add("embedding", {{"first", std::int64_t{4}}}, [](DType t) {
+    return Operands{activation(t, {5, 8}, 1), ids({2, 6}, 0, 11), activation(t, {2, 6, 8}, 3)};
+  });
+  table.add("embedding_grad", {{"rows", std::int64_t{5}}, {"first", std::int64_t{4}}}, [](DType t) {
+    return Operands{activation(t, {2, 6, 8}, 1), ids({2, 6}, 0, 11), statistic(t, {5, 8}, 3)};
+  });
   const Attributes rows{{"rows", std::int64_t{10}}};
   table.add("embedding_grad", rows, [](DType t) {
     return Operands{activation(t, {2, 6, 38}, 1), ids({2, 6}, -1, 11)};
@@ -314,6 +320,45 @@ void add_training(Table& table) {
   table.add("fetch", {{"begin", 5}, {"end", 77}}, {{6, 39}});
   table.add("store", {}, {{6, 39}});
   table.add("store", {{"begin", 5}}, {{3, 7}, {6, 39}});
+  const auto part = [](const char* name, std::int64_t begin, std::int64_t end) {
+    Attributes attributes{{"part", std::string(name)}, {"begin", begin}};
+    if (end > 0) attributes.set("end", end);
+    return attributes;
+  };
+  for (const char* name : {"none", "gelu"}) {
+    Attributes columns = part("columns", 4, 0);
+    columns.set("activation", std::string(name));
+    table.add("matmul_tile", columns, [](DType t) {
+      return Operands{activation(t, {2, 3, 10}, 1), activation(t, {6, 10}, 2),
+                      statistic(t, {15}, 3), activation(t, {2, 3, 15}, 4),
+                      activation(t, {2, 3, 15}, 5)};
+    });
+  }
+  table.add("matmul_tile", part("columns", 0, 0), [](DType t) {
+    return Operands{activation(t, {6, 10}, 1), activation(t, {5, 10}, 2), std::nullopt,
+                    std::nullopt, statistic(t, {6, 5}, 5)};
+  });
+  table.add("matmul_tile", part("depth", 3, 0), {{2, 5, 11}, {6, 8}});
+  table.add("matmul_tile", part("depth", 3, 0), [](DType t) {
+    return Operands{activation(t, {2, 5, 11}, 1), activation(t, {6, 8}, 2), std::nullopt,
+                    statistic(t, {2, 5, 8}, 4)};
+  });
+  table.add("matmul_tile", part("rows", 3, 9), {{6, 11}, {6, 8}});
+  table.add("matmul_tile", part("rows", 3, 9), [](DType t) {
+    return Operands{statistic(t, {6, 11}, 1), activation(t, {6, 8}, 2), std::nullopt,
+                    statistic(t, {6, 8}, 4)};
+  });
+  const auto logits = [](DType t) { return statistic(t, {6, 9}, 1); };
+  const auto before = [] { return of({DType::fp64, {}}, {1.5}); };
+  table.add("cross_entropy_rows", {}, [=](DType t) {
+    return Operands{logits(t), ids({6}, -1, 9)};
+  });
+  table.add("cross_entropy_rows", {}, [=](DType t) {
+    return Operands{logits(t), ids({6}, -1, 9), before()};
+  });
+  table.add("cross_entropy_rows_train", {}, [=](DType t) {
+    return Operands{logits(t), ids({6}, -1, 9), of({sums(t), {}}, {0.25}), before()};
+  });
   table.add("cache_write", {}, [](DType t) {
     return Operands{activation(t, {2, 9, 4, 8}, 1), activation(t, {2, 3, 4, 8}, 2),
                     of({DType::int32, {2, 3}}, {0, 1, 2, 6, 4, 5})};

@@ -64,10 +64,13 @@ inline std::vector<ir::Graph> offloaded(const std::vector<ir::Graph>& graphs,
 class PlannedStep {
  public:
   PlannedStep(std::vector<ir::Graph> graphs, const cost::MachineDescription& machine,
-              runtime::ExecutorOptions options = {})
+              runtime::ExecutorOptions options = {}, const plan::PlanOptions& plan_options = {})
       : graphs_(std::move(graphs)),
-        plan_(plan::make_plan(pointers_to(graphs_), machine)),
+        plan_(plan::make_plan(pointers_to(graphs_), machine, plan_options)),
         executor_(plan_, with_directory(std::move(options))) {}
+
+  /// Of the tokens drawn.
+  void set_vocabulary(std::int64_t vocabulary) { vocabulary_ = vocabulary; }
 
   const std::vector<ir::Graph>& graphs() const { return graphs_; }
   const plan::Plan& plan() const { return plan_; }
@@ -79,12 +82,17 @@ class PlannedStep {
       Tensor value(entry.type);
       std::memset(value.data(), 0, entry.type.bytes());
       if (entry.role == ir::Role::parameter) {
-        value = value_for({0, entry.role, entry.name}, entry.type, kTinyVocabulary, seed);
+        value = value_for({0, entry.role, entry.name}, entry.type, vocabulary_, seed);
       }
       executor_.write(entry.name,
                       {static_cast<const std::byte*>(value.data()), entry.type.bytes()});
     }
     if (executor_.find("refresh").valid()) executor_.run("refresh");
+  }
+
+  /// The state of the other, which has the same tensors.
+  void start_as(const PlannedStep& other) const {
+    for (const auto& [name, bytes] : other.state()) executor_.write(name, bytes);
   }
 
   /// Runs all programs once, with data drawn from `seed`; their results by "PROGRAM/name".
@@ -93,7 +101,7 @@ class PlannedStep {
     for (const ir::Graph& graph : graphs_) {
       for (const ir::Input& input : graph.inputs()) {
         if (input.role != ir::Role::data) continue;
-        const Tensor value = value_for(input, graph.type(input.value), kTinyVocabulary, seed);
+        const Tensor value = value_for(input, graph.type(input.value), vocabulary_, seed);
         std::memcpy(executor_.data(graph.name(), input.name).data, value.data(),
                     graph.type(input.value).bytes());
       }
@@ -126,16 +134,18 @@ class PlannedStep {
     return options;
   }
 
+  std::int64_t vocabulary_ = kTinyVocabulary;
   std::vector<ir::Graph> graphs_;
   plan::Plan plan_;
   runtime::Executor executor_;
 };
 
-/// Three steps of both, which must agree in every result and every persistent tensor, bit for bit.
-inline void expect_same_steps(const PlannedStep& a, const PlannedStep& b, const std::string& what) {
+/// Some steps of both, which must agree in every result and every persistent tensor, bit for bit.
+inline void expect_same_steps(const PlannedStep& a, const PlannedStep& b, const std::string& what,
+                              std::uint64_t steps = 3) {
   a.start(1);
-  b.start(1);
-  for (std::uint64_t seed = 0; seed < 3 && !::testing::Test::HasFailure(); ++seed) {
+  b.start_as(a);
+  for (std::uint64_t seed = 0; seed < steps && !::testing::Test::HasFailure(); ++seed) {
     const auto of_a = a.step(seed), of_b = b.step(seed);
     for (const auto& [name, bytes] : of_a) {
       EXPECT_EQ(of_b.at(name), bytes) << what << ", step " << seed << ": " << name;

@@ -75,6 +75,16 @@ TEST_F(MemoryPlannerTest, EveryPointOfRecomputationIsReachedByItsBudget) {
   }
 }
 
+TEST_F(MemoryPlannerTest, TheFrontierSaysWhatIsChunked) {
+  machine_.cpu.avx512_bf16 = false;  // oneDNN's bf16 products keep to their chunk
+  const config::RunConfig asked = config({"memory.offload=none", "model.layers=1"});
+  models::Architecture model = architecture(asked);
+  model.vocabulary = 3000;
+  const auto points = MemoryPlanner(asked, model, machine_).frontier();
+  expect_falling(points);
+  EXPECT_NE(points.back().how.find("head in "), std::string::npos) << points.back().how;
+}
+
 TEST_F(MemoryPlannerTest, EveryPointWithOffloadIsReachedByItsBudget) {
   const config::RunConfig free = config({});
   const models::Architecture model = architecture(free);

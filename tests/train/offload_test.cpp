@@ -1,5 +1,6 @@
 // Runs whose state lies on the host or in a file: the same numbers, checkpoints that either kind of
 // run goes on from, and budgets that are kept or refused.
+#include <algorithm>
 #include <cstring>
 
 #include <gtest/gtest.h>
@@ -99,6 +100,31 @@ TEST(OffloadPlan, MovesBytesFromTierToTier) {
     for (const plan::LedgerEntry& entry : plan::ledger(*plan)) sums[entry.tier] += entry.bytes;
     for (const auto& [tier, sum] : sums) EXPECT_EQ(sum, plan->bytes(tier));
   }
+}
+
+TEST(OffloadPlan, AParameterLargerThanTheDeviceIsThereInTiles) {
+  const RunPlace place;
+  const auto planned = [&](const std::string& device) {
+    const config::RunConfig config = place.config(
+        "run", 3,
+        {"model.hidden=64", "train.micro_batch_size=1", "data.sequence_length=8",
+         "memory.device=" + device, "memory.offload=optimizer,gradients,parameters,activations"});
+    passes::Runner runner;
+    return train::compile_run(config, models::resolve(config.model, 400'000, 16),
+                              cost::describe_here(), runner)
+        .plan;
+  };
+  const auto tiles = [](const plan::Plan& plan) {
+    const auto& instructions = plan.program("accumulate").instructions;
+    return std::count_if(instructions.begin(), instructions.end(),
+                         [](const plan::Instruction& i) { return i.op == "matmul_tile"; });
+  };
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  const plan::Plan tiled = planned("48MiB"), whole = planned("4GiB");
+  EXPECT_LE(tiled.arena_bytes, 48 * kMiB);
+  EXPECT_GT(tiled.find_tensor("embedding.weight")->type.bytes(), 2 * 48 * kMiB);
+  EXPECT_GT(tiles(tiled), 0);
+  EXPECT_EQ(tiles(whole), 0);
 }
 
 TEST(OffloadPlan, IsRefusedWhereATierIsTooSmall) {

@@ -7,8 +7,12 @@
 
 namespace bessemer::kernels::cpu {
 
-// matmul.cpp, linear_cross_entropy.cpp: matrix products by oneDNN.
+// matmul.cpp, matmul_tile.cpp, linear_cross_entropy.cpp: matrix products (product.h); and
+// cross_entropy_rows.cpp, what stands between those of the last.
 Prepared matmul(const KernelRequest& request);
+Prepared matmul_tile(const KernelRequest& request);
+Prepared cross_entropy_rows(const KernelRequest& request);
+Prepared cross_entropy_rows_train(const KernelRequest& request);
 Prepared linear_cross_entropy(const KernelRequest& request);
 Prepared linear_cross_entropy_grad(const KernelRequest& request);
 Prepared linear_cross_entropy_train(const KernelRequest& request);

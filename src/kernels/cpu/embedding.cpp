@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/prepare.h"
+#include "kernels/cpu/rows_by_id.h"
 #include "kernels/cpu/strided_copy.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -30,26 +31,24 @@ void convert(const void* from, DType dtype, void* to, std::int64_t width) {
 }
 
 template <typename T>
-void scatter_columns(const T* dy, const std::int32_t* ids, std::int64_t positions,
-                     std::int64_t rows, std::int64_t width, float* out, std::int64_t begin,
-                     std::int64_t end) {
+void scatter_columns(const T* dy, const RowsById& by_id, std::int64_t positions, std::int64_t width,
+                     float* out, std::int64_t begin, std::int64_t end) {
   for (std::int64_t p = 0; p < positions; ++p) {
-    if (ids[p] < 0 || ids[p] >= rows) continue;
-    float* row = out + ids[p] * width;
+    if (!by_id.has(p)) continue;
+    float* row = out + by_id.row(p) * width;
     for_each_vector(begin, end, [&](std::int64_t c, auto access) {
       access.store(hn::Add(access.load(row + c), access.load(dy + p * width + c)), row + c);
     });
   }
 }
 
-/// out[ids[p], c] += dy[p, c] for every position p, in order, and c in [begin, end).
-void scatter(const void* dy, DType dtype, const std::int32_t* ids, std::int64_t positions,
-             std::int64_t rows, std::int64_t width, float* out, std::int64_t begin,
-             std::int64_t end) {
+/// out[row of p, c] += dy[p, c] for every position p, in order, and c in [begin, end).
+void scatter(const void* dy, DType dtype, const RowsById& by_id, std::int64_t positions,
+             std::int64_t width, float* out, std::int64_t begin, std::int64_t end) {
   if (dtype == DType::bf16) {
-    scatter_columns(static_cast<const BFloat16*>(dy), ids, positions, rows, width, out, begin, end);
+    scatter_columns(static_cast<const BFloat16*>(dy), by_id, positions, width, out, begin, end);
   } else {
-    scatter_columns(static_cast<const float*>(dy), ids, positions, rows, width, out, begin, end);
+    scatter_columns(static_cast<const float*>(dy), by_id, positions, width, out, begin, end);
   }
 }
 
@@ -76,19 +75,27 @@ Prepared embedding(const KernelRequest& request) {
   const auto from_bytes = width * static_cast<std::int64_t>(size_of(from));
   const auto to_bytes = width * static_cast<std::int64_t>(size_of(to));
   const std::int64_t grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, width));
+  const std::int64_t first = request.attributes.integer("first", 0);
   return make_kernel([=](const KernelBuffers& buffers) {
     const auto* x = buffers.operand<std::byte>(0);
-    const auto* ids = buffers.operand<std::int32_t>(1);
+    const RowsById by_id{buffers.operand<std::int32_t>(1), first, rows};
+    const auto* into = buffers.operand<std::byte>(2);
     auto* y = buffers.result<std::byte>(0);
     parallel_for(positions, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t p = begin; p < end; ++p) {
         std::byte* row = y + p * to_bytes;
-        if (ids[p] < 0 || ids[p] >= rows) {
-          std::memset(row, 0, static_cast<std::size_t>(to_bytes));
-        } else if (from == to) {
-          std::memcpy(row, x + ids[p] * from_bytes, static_cast<std::size_t>(to_bytes));
+        if (!by_id.has(p)) {
+          if (into == nullptr) std::memset(row, 0, static_cast<std::size_t>(to_bytes));
+          if (into != nullptr && into != y) {
+            std::memcpy(row, into + p * to_bytes, static_cast<std::size_t>(to_bytes));
+          }
+          continue;
+        }
+        const std::byte* source = x + by_id.row(p) * from_bytes;
+        if (from == to) {
+          std::memcpy(row, source, static_cast<std::size_t>(to_bytes));
         } else {
-          HWY_DYNAMIC_DISPATCH(convert)(x + ids[p] * from_bytes, from, row, width);
+          HWY_DYNAMIC_DISPATCH(convert)(source, from, row, width);
         }
       }
     });
@@ -106,6 +113,7 @@ Prepared embedding_grad(const KernelRequest& request) {
   const std::int64_t rows = result.shape[0], width = result.shape[1];
   const std::int64_t positions = request.operand(1).elements();
   const auto bytes = static_cast<std::int64_t>(result.bytes());
+  const std::int64_t first = request.attributes.integer("first", 0);
   return make_kernel([=](const KernelBuffers& buffers) {
     const auto* addend = buffers.operand<std::byte>(2);
     auto* out = buffers.result<std::byte>(0);
@@ -117,8 +125,8 @@ Prepared embedding_grad(const KernelRequest& request) {
     // Every thread owns columns: no two meet, and each sum runs in order of position.
     parallel_for(width, 64, [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(scatter)
-      (buffers.operand<void>(0), dtype, buffers.operand<std::int32_t>(1), positions, rows, width,
-       buffers.result<float>(0), begin, end);
+      (buffers.operand<void>(0), dtype, {buffers.operand<std::int32_t>(1), first, rows}, positions,
+       width, buffers.result<float>(0), begin, end);
     });
   });
 }

@@ -84,11 +84,12 @@ class Gemm final : public Product {
     packed_a_bytes_ = align_up(static_cast<std::size_t>(b.depth * b.row_block) * sizeof(float));
     strip_bytes_ =
         align_up(static_cast<std::size_t>(b.row_block * target_.columns) * sizeof(float));
-    // Where sums must wait between passes over k: in the result if it is fp32 and nothing but a
-    // bias remains to be done, or the addend need not outlive the first pass.
+    sums_start_from_addend_ =
+        spec.addend && spec.result == DType::fp32 && spec.activation == Activation::none;
+    // Where sums must wait between passes over k: in the result if it is fp32 and no addend must
+    // outlive the first pass.
     const bool many_passes = spec.k > b.depth;
-    const bool in_result =
-        spec.result == DType::fp32 && (!spec.addend || spec.activation == Activation::none);
+    const bool in_result = spec.result == DType::fp32 && (!spec.addend || sums_start_from_addend_);
     if (many_passes && !in_result) {
       partial_bytes_ = align_up(static_cast<std::size_t>(spec.m * spec.n) * sizeof(float));
     }
@@ -118,8 +119,8 @@ class Gemm final : public Product {
   };
 
   MatrixView view_a(const void* data) const {
-    return spec_.transpose_a ? MatrixView{data, spec_.a, 1, spec_.m}
-                             : MatrixView{data, spec_.a, spec_.k, 1};
+    return spec_.transpose_a ? MatrixView{data, spec_.a, 1, spec_.a_stride()}
+                             : MatrixView{data, spec_.a, spec_.a_stride(), 1};
   }
   MatrixView view_b(const void* data) const {
     return spec_.transpose_b ? MatrixView{data, spec_.b, 1, spec_.k}
@@ -139,6 +140,9 @@ class Gemm final : public Product {
   float* partial(const ProductBuffers& buffers) const {
     return partial_bytes_ > 0 ? reinterpret_cast<float*>(buffers.scratch)
                               : static_cast<float*>(buffers.result);
+  }
+  std::int64_t partial_stride() const {
+    return partial_bytes_ > 0 ? spec_.n : spec_.result_stride();
   }
   float* packed_b(const ProductBuffers& buffers, int index) const {
     return reinterpret_cast<float*>(buffers.scratch + partial_bytes_ +
@@ -230,36 +234,38 @@ class Gemm final : public Product {
     const ALayout layout = spec_.transpose_a ? ALayout::row_minor : ALayout::depth_minor;
     const std::int64_t tiles = divide_up(rows, target_.rows);
     const std::int64_t count = std::min(target_.columns, pass.columns - column);
-    const std::int64_t offset = row * spec_.n + pass.column + column;
+    const std::int64_t first_column = pass.column + column;
+    const std::int64_t partial_offset = row * partial_stride() + first_column;
     const float* a = packed_a(buffers, thread);
     float* sums = strip(buffers, thread);
-    if (!pass.first) target_.load(partial(buffers) + offset, spec_.n, rows, count, sums);
-    if (pass.depth <= 0) target_.multiply(a, layout, tiles, panel, 0, false, sums);
+    const float* begun = pass.first ? nullptr : partial(buffers);
+    if (pass.first && sums_start_from_addend_) begun = static_cast<const float*>(buffers.addend);
+    if (begun) target_.load(begun + partial_offset, partial_stride(), rows, count, sums);
+    if (pass.depth <= 0) target_.multiply(a, layout, tiles, panel, 0, begun != nullptr, sums);
     for (std::int64_t k = 0; k < pass.depth; k += kDepthBlock) {
       target_.multiply(a + k / kDepthBlock * block_floats(rows), layout, tiles,
                        panel + k * target_.columns, std::min(kDepthBlock, pass.depth - k),
-                       k > 0 || !pass.first, sums);
+                       k > 0 || begun != nullptr, sums);
     }
-    target_.finish(sums, rows, count, epilogue(buffers, pass, offset, pass.column + column));
+    target_.finish(sums, rows, count, epilogue(buffers, pass, row, first_column));
   }
 
-  Epilogue epilogue(const ProductBuffers& buffers, const Pass& pass, std::int64_t offset,
+  Epilogue epilogue(const ProductBuffers& buffers, const Pass& pass, std::int64_t row,
                     std::int64_t column) const {
     Epilogue e;
-    e.row_stride = spec_.n;
+    e.row_stride = spec_.result_stride();
+    const std::int64_t offset = row * e.row_stride + column;
     const auto at = [](const void* p, std::int64_t index, DType dtype) -> const void* {
       return p ? static_cast<const std::byte*>(p) +
                      index * static_cast<std::int64_t>(size_of(dtype))
                : nullptr;
     };
-    // Sums that wait in the result take the addend at once: nothing else may keep it alive.
-    const bool addend_first = pass.first && !pass.last && partial_bytes_ == 0;
-    const bool addend_last = pass.last && (pass.first || partial_bytes_ > 0);
-    if (spec_.addend && (addend_first || addend_last)) {
+    if (spec_.addend && pass.last && !sums_start_from_addend_) {
       e.addend = at(buffers.addend, offset, spec_.result);
     }
     if (!pass.last) {
-      e.result = partial(buffers) + offset;
+      e.row_stride = partial_stride();
+      e.result = partial(buffers) + row * e.row_stride + column;
       return e;
     }
     e.bias_dtype = spec_.bias.value_or(DType::fp32);
@@ -273,6 +279,7 @@ class Gemm final : public Product {
   ProductSpec spec_;
   GemmTarget target_;
   Blocking blocking_;
+  bool sums_start_from_addend_ = false;
   std::size_t packed_b_bytes_ = 0, packed_a_bytes_ = 0, strip_bytes_ = 0, partial_bytes_ = 0;
 };
 

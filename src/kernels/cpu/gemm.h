@@ -3,7 +3,9 @@
 //
 // Operands of bf16 become fp32 while they are packed, which every blocked product does anyway, so
 // bf16 runs at the speed of fp32 on a machine without bf16 arithmetic. A sum runs over k in one
-// fixed order: the bits of a result do not depend on threads, nor on the number of rows.
+// fixed order: the bits of a result do not depend on threads, nor on the number of rows. With an
+// fp32 result and no activation it starts from the addend, so that a product cut along k into
+// several, each added to the one before, has the bits of the whole.
 #pragma once
 
 #include <memory>

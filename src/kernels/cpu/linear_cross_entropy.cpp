@@ -2,7 +2,11 @@
 // chunk live in scratch, so that the whole [N, V] never exists.
 //
 // The default chunk is the largest even cut of the rows whose fp32 logits take 64 MiB: smaller
-// ones would read w and update dw more often, and these are as large as the logits themselves.
+// ones read w and update dw more often, and these are as large as the logits themselves.
+//
+// The chunk does not show in the bits: a row's logits and gradient are its own, and dw is one sum
+// over all rows that goes on from chunk to chunk (gemm.h). Where oneDNN multiplies, which promises
+// neither, the chunk is always the default one.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +15,7 @@
 #include "base/arena.h"
 #include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/divisible.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/softmax_rows.h"
 
@@ -23,6 +28,8 @@ struct Dimensions {
   std::int64_t rows = 0, hidden = 0, vocabulary = 0, chunk = 0;
   DType x = DType::fp32, w = DType::fp32;
   bool addend = false;
+  bool backward = false;
+  DType gradient = DType::fp32;  // of the logits
 };
 
 std::int64_t default_chunk(std::int64_t rows, std::int64_t vocabulary) {
@@ -31,10 +38,14 @@ std::int64_t default_chunk(std::int64_t rows, std::int64_t vocabulary) {
   return (rows + chunks - 1) / chunks;
 }
 
-/// The products of one chunk of `rows` rows. The gradient of the logits stays fp32 where the own
-/// product takes it, and is rounded to bf16 where the machine multiplies bf16 itself.
+/// The products of one chunk of rows. The gradient of the logits stays fp32 where the own product
+/// takes it, and is rounded to bf16 where the machine multiplies bf16 itself.
 struct ChunkProducts {
   std::unique_ptr<const Product> logits, dx, dw_first, dw_next;
+
+  bool complete(bool backward) const {
+    return logits && (!backward || (dx && dw_first && dw_next));
+  }
 
   std::size_t scratch_bytes() const {
     std::size_t most = 0;
@@ -45,27 +56,33 @@ struct ChunkProducts {
   }
 };
 
-ChunkProducts make_products(const Dimensions& d, std::int64_t rows, DType gradient, bool backward,
+ChunkProducts make_products(const Dimensions& d, std::int64_t rows, decltype(make_product)& make,
                             const Machine& machine) {
   ProductSpec logits;
   logits.m = rows, logits.n = d.vocabulary, logits.k = d.hidden;
   logits.a = d.x, logits.b = d.w, logits.transpose_b = true;
   ChunkProducts products;
-  products.logits = make_product(logits, machine);
-  if (!backward) return products;
+  products.logits = make(logits, machine);
+  if (!d.backward) return products;
 
   ProductSpec dx;
   dx.m = rows, dx.n = d.hidden, dx.k = d.vocabulary;
-  dx.a = gradient, dx.b = d.w, dx.result = d.x;
-  products.dx = make_product(dx, machine);
+  dx.a = d.gradient, dx.b = d.w, dx.result = d.x;
+  products.dx = make(dx, machine);
 
   ProductSpec dw;
   dw.m = d.vocabulary, dw.n = d.hidden, dw.k = rows;
-  dw.a = gradient, dw.b = d.x, dw.transpose_a = true, dw.addend = d.addend;
-  products.dw_first = make_product(dw, machine);
+  dw.a = d.gradient, dw.b = d.x, dw.transpose_a = true, dw.addend = d.addend;
+  products.dw_first = make(dw, machine);
   dw.addend = true;
-  products.dw_next = make_product(dw, machine);
+  products.dw_next = make(dw, machine);
   return products;
+}
+
+HeadChunk chunk_of(const Dimensions& d, const Machine& machine) {
+  const bool divisible =
+      make_products(d, d.chunk, make_divisible_product, machine).complete(d.backward);
+  return {divisible ? d.chunk : default_chunk(d.rows, d.vocabulary), divisible};
 }
 
 enum class Mode { forward, gradient, train };
@@ -113,17 +130,18 @@ Call bind(Mode mode, const KernelBuffers& b) {
 class LinearCrossEntropy final : public Kernel {
  public:
   LinearCrossEntropy(Mode mode, const Dimensions& d, const Machine& machine) : mode_(mode), d_(d) {
-    const bool native_bf16 = machine.avx512_bf16 && d.x == DType::bf16 && d.w == DType::bf16;
-    gradient_ = native_bf16 ? DType::bf16 : DType::fp32;
-    const bool backward = mode != Mode::forward;
-    whole_ = make_products(d, d.chunk, gradient_, backward, machine);
-    if (d.rows % d.chunk != 0) {
-      rest_ = make_products(d, d.rows % d.chunk, gradient_, backward, machine);
+    const HeadChunk chunk = chunk_of(d, machine);
+    d_.chunk = chunk.rows;
+    auto& make = chunk.divisible ? make_divisible_product : make_product;
+    whole_ = make_products(d_, d_.chunk, make, machine);
+    if (const std::int64_t left = d_.rows % d_.chunk) {
+      rest_ = make_products(d_, left, make, machine);
     }
-    const auto logits = static_cast<std::size_t>(d.chunk * d.vocabulary);
+    const auto logits = static_cast<std::size_t>(d_.chunk * d_.vocabulary);
     logit_bytes_ = align_up(logits * sizeof(float));
-    rounded_bytes_ = backward && native_bf16 ? align_up(logits * sizeof(BFloat16)) : 0;
-    loss_bytes_ = align_up(static_cast<std::size_t>(d.rows) * sizeof(double));
+    const bool rounded = d_.backward && d_.gradient == DType::bf16;
+    rounded_bytes_ = rounded ? align_up(logits * sizeof(BFloat16)) : 0;
+    loss_bytes_ = align_up(static_cast<std::size_t>(d_.rows) * sizeof(double));
   }
 
   std::size_t scratch_bytes() const override {
@@ -180,10 +198,10 @@ class LinearCrossEntropy final : public Kernel {
     row_losses(scratch)[first + row] =
         counts ? static_cast<double>(lse) - static_cast<double>(row_logits[target]) : 0.0;
     if (mode_ == Mode::forward) return;
-    std::byte* out = gradient(scratch) + row * v * static_cast<std::int64_t>(size_of(gradient_));
+    std::byte* out = gradient(scratch) + row * v * static_cast<std::int64_t>(size_of(d_.gradient));
     if (!counts) {
-      std::memset(out, 0, static_cast<std::size_t>(v) * size_of(gradient_));
-    } else if (gradient_ == DType::bf16) {
+      std::memset(out, 0, static_cast<std::size_t>(v) * size_of(d_.gradient));
+    } else if (d_.gradient == DType::bf16) {
       softmax_gradient(row_logits, v, lse, *call.dloss, target, reinterpret_cast<BFloat16*>(out));
     } else {
       softmax_gradient(row_logits, v, lse, *call.dloss, target, reinterpret_cast<float*>(out));
@@ -192,34 +210,48 @@ class LinearCrossEntropy final : public Kernel {
 
   Mode mode_;
   Dimensions d_;
-  DType gradient_ = DType::fp32;
   ChunkProducts whole_, rest_;
   std::size_t logit_bytes_ = 0, rounded_bytes_ = 0, loss_bytes_ = 0;
 };
 
-Prepared prepare(const KernelRequest& request, Mode mode) {
+Dimensions dimensions_of(const KernelRequest& request, Mode mode) {
   const std::size_t first = mode == Mode::forward ? 0 : 1;
   const TensorType& x = request.operand(first);
   const TensorType& w = request.operand(first + 1);
-  for (const DType dtype : {x.dtype, w.dtype}) {
-    if (dtype != DType::fp32 && dtype != DType::bf16) {
-      return Declined{fmt::format("{}: only fp32 and bf16", name_of(dtype))};
-    }
-  }
   Dimensions d;
   d.x = x.dtype, d.w = w.dtype;
   d.vocabulary = w.dim(0), d.hidden = w.dim(1);
   d.rows = request.operand(first + 2).elements();
-  if (d.rows * d.hidden * d.vocabulary == 0) return Declined{"no elements"};
+  d.backward = mode != Mode::forward;
+  const bool native_bf16 = request.machine.avx512_bf16 && d.x == DType::bf16 && d.w == DType::bf16;
+  d.gradient = native_bf16 ? DType::bf16 : DType::fp32;
   d.addend = (mode == Mode::gradient && request.has_operand(5)) ||
              (mode == Mode::train && request.has_operand(4));
   const std::int64_t chunk = request.attributes.integer("chunk", 0);
   d.chunk = chunk > 0 ? std::min(chunk, d.rows) : default_chunk(d.rows, d.vocabulary);
+  return d;
+}
+
+Prepared prepare(const KernelRequest& request, Mode mode) {
+  const std::size_t first = mode == Mode::forward ? 0 : 1;
+  for (const DType dtype : {request.operand(first).dtype, request.operand(first + 1).dtype}) {
+    if (dtype != DType::fp32 && dtype != DType::bf16) {
+      return Declined{fmt::format("{}: only fp32 and bf16", name_of(dtype))};
+    }
+  }
+  const std::int64_t rows = request.operand(first + 2).elements();
+  if (rows * request.operand(first + 1).elements() == 0) return Declined{"no elements"};
+  const Dimensions d = dimensions_of(request, mode);
   return std::unique_ptr<const Kernel>(
       std::make_unique<const LinearCrossEntropy>(mode, d, request.machine));
 }
 
 }  // namespace
+
+HeadChunk head_chunk(const KernelRequest& request) {
+  const Mode mode = request.operand(0).rank() == 0 ? Mode::train : Mode::forward;
+  return chunk_of(dimensions_of(request, mode), request.machine);
+}
 
 Prepared linear_cross_entropy(const KernelRequest& request) {
   return prepare(request, Mode::forward);

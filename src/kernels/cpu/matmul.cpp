@@ -1,18 +1,11 @@
 #include <fmt/format.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/divisible.h"
 #include "kernels/cpu/product.h"
 
 namespace bessemer::kernels::cpu {
 namespace {
-
-std::optional<Activation> parse_activation(const std::string& name) {
-  if (name == "none") return Activation::none;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "silu") return Activation::silu;
-  return std::nullopt;
-}
 
 /// `batch` products, one after the other; a 2-D b folds the batch into the rows instead.
 class MatMul final : public Kernel {
@@ -48,16 +41,24 @@ std::int64_t leading(const TensorType& type) {
   return count;
 }
 
-}  // namespace
+/// A matmul's product, or why there is none.
+struct Asked {
+  ProductSpec spec;
+  std::int64_t batch = 1;  // products, one after the other
+  std::optional<std::string> refusal;
+};
 
-Prepared matmul(const KernelRequest& request) {
+Asked asked_of(const KernelRequest& request) {
+  Asked asked;
   const TensorType& a = request.operand(0);
   const TensorType& b = request.operand(1);
   const std::string activation_name = request.attributes.text("activation", "none");
   const auto activation = parse_activation(activation_name);
-  if (!activation) return Declined{fmt::format("unknown activation {}", activation_name)};
-
-  ProductSpec spec;
+  if (!activation) {
+    asked.refusal = fmt::format("unknown activation {}", activation_name);
+    return asked;
+  }
+  ProductSpec& spec = asked.spec;
   spec.a = a.dtype;
   spec.b = b.dtype;
   spec.result = request.results[0].dtype;
@@ -70,16 +71,25 @@ Prepared matmul(const KernelRequest& request) {
   if (request.has_operand(2)) spec.bias = request.operand(2).dtype;
   spec.addend = request.has_operand(3);
 
-  std::int64_t batch = leading(a);
-  if (b.rank() == 2 && batch != 1) {
-    if (spec.transpose_a) return Declined{"transposed a of more than two dimensions, 2-D b"};
-    spec.m *= batch;
-    batch = 1;
+  asked.batch = leading(a);
+  if (b.rank() == 2 && asked.batch != 1) {
+    if (spec.transpose_a) asked.refusal = "transposed a of more than two dimensions, 2-D b";
+    spec.m *= asked.batch;
+    asked.batch = 1;
   }
   if (spec.addend && request.operand(3).dtype != spec.result) {
-    return Declined{fmt::format("addend of {}, result of {}", name_of(request.operand(3).dtype),
-                                name_of(spec.result))};
+    asked.refusal = fmt::format("addend of {}, result of {}", name_of(request.operand(3).dtype),
+                                name_of(spec.result));
   }
+  return asked;
+}
+
+}  // namespace
+
+Prepared matmul(const KernelRequest& request) {
+  const Asked asked = asked_of(request);
+  if (asked.refusal) return Declined{*asked.refusal};
+  const ProductSpec& spec = asked.spec;
   auto product = make_product(spec, request.machine);
   if (!product) {
     return Declined{fmt::format("{} x {} -> {}{}{}: only fp32 and bf16", name_of(spec.a),
@@ -87,7 +97,12 @@ Prepared matmul(const KernelRequest& request) {
                                 spec.bias ? name_of(*spec.bias) : "")};
   }
   return std::unique_ptr<const Kernel>(
-      std::make_unique<const MatMul>(std::move(product), spec, batch));
+      std::make_unique<const MatMul>(std::move(product), spec, asked.batch));
+}
+
+bool matmul_is_divisible(const KernelRequest& request) {
+  const Asked asked = asked_of(request);
+  return !asked.refusal && make_divisible_product(asked.spec, request.machine) != nullptr;
 }
 
 }  // namespace bessemer::kernels::cpu

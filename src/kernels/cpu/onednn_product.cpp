@@ -15,10 +15,11 @@ memory::data_type type_of(DType dtype) {
   return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
-memory::desc matrix(std::int64_t rows, std::int64_t columns, DType dtype, bool transposed) {
-  return {{rows, columns},
-          type_of(dtype),
-          transposed ? memory::format_tag::ba : memory::format_tag::ab};
+// Rows, or columns where `transposed`, that begin `stride` elements apart.
+memory::desc matrix(std::int64_t rows, std::int64_t columns, DType dtype, bool transposed,
+                    std::int64_t stride) {
+  const memory::dims strides = transposed ? memory::dims{1, stride} : memory::dims{stride, 1};
+  return {{rows, columns}, type_of(dtype), strides};
 }
 
 dnnl::engine& engine() {
@@ -48,18 +49,20 @@ dnnl::primitive_attr attributes_of(const ProductSpec& spec) {
 }
 
 dnnl::matmul::primitive_desc describe(const ProductSpec& s) {
-  const auto a = matrix(s.m, s.k, s.a, s.transpose_a);
-  const auto b = matrix(s.k, s.n, s.b, s.transpose_b);
-  const auto result = matrix(s.m, s.n, s.result, false);
+  const auto a = matrix(s.m, s.k, s.a, s.transpose_a, s.a_stride());
+  const auto b = matrix(s.k, s.n, s.b, s.transpose_b, s.transpose_b ? s.k : s.n);
+  const auto result = matrix(s.m, s.n, s.result, false, s.result_stride());
   if (!s.bias) return {dnnl::matmul::desc(a, b, result), attributes_of(s), engine()};
-  const auto bias = matrix(1, s.n, *s.bias, false);
+  const auto bias = matrix(1, s.n, *s.bias, false, s.n);
   return {dnnl::matmul::desc(a, b, bias, result), attributes_of(s), engine()};
 }
 
 class OneDnnProduct final : public Product {
  public:
   OneDnnProduct(const ProductSpec& spec, const dnnl::matmul::primitive_desc& description)
-      : result_bytes_(description.dst_desc().get_size()),
+      : rows_(spec.m),
+        row_bytes_(static_cast<std::size_t>(spec.n) * size_of(spec.result)),
+        row_stride_(static_cast<std::size_t>(spec.result_stride()) * size_of(spec.result)),
         scratch_bytes_(align_up(description.scratchpad_desc().get_size())),
         addend_(spec.addend),
         bias_(spec.bias.has_value()),
@@ -77,7 +80,7 @@ class OneDnnProduct final : public Product {
   void run(const ProductBuffers& buffers) const override {
     // The sum post-op adds to what the result holds.
     if (addend_ && buffers.addend != buffers.result) {
-      std::memcpy(buffers.result, buffers.addend, result_bytes_);
+      copy_rows(buffers.addend, buffers.result);
     }
     set(a_, buffers.a);
     set(b_, buffers.b);
@@ -94,6 +97,13 @@ class OneDnnProduct final : public Product {
   }
 
  private:
+  void copy_rows(const void* from, void* to) const {
+    const auto* source = static_cast<const std::byte*>(from);
+    auto* target = static_cast<std::byte*>(to);
+    for (std::int64_t row = 0; row < rows_; ++row, source += row_stride_, target += row_stride_) {
+      std::memcpy(target, source, row_bytes_);
+    }
+  }
   static void check(dnnl_status_t status) {
     require(status == dnnl_success, "oneDNN matmul failed with status {}",
             static_cast<int>(status));
@@ -102,7 +112,8 @@ class OneDnnProduct final : public Product {
     check(dnnl_memory_set_data_handle(m.get(), const_cast<void*>(data)));
   }
 
-  std::size_t result_bytes_, scratch_bytes_;
+  std::int64_t rows_;
+  std::size_t row_bytes_, row_stride_, scratch_bytes_;
   bool addend_, bias_;
   dnnl::matmul primitive_;
   dnnl::stream stream_;

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "kernels/cpu/blocked_product.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/onednn_product.h"
 #include "kernels/cpu/skinny_product.h"
@@ -27,17 +28,41 @@ bool onednn_is_fastest(const ProductSpec& spec, const Machine& machine) {
          spec.bias.value_or(DType::fp32) == DType::fp32;
 }
 
+bool is_known(const ProductSpec& spec) {
+  return multiplies(spec.a) && multiplies(spec.b) && multiplies(spec.result) &&
+         multiplies(spec.bias.value_or(DType::fp32));
+}
+
 }  // namespace
 
+std::optional<Activation> parse_activation(std::string_view name) {
+  if (name == "none") return Activation::none;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "silu") return Activation::silu;
+  return std::nullopt;
+}
+
 std::unique_ptr<const Product> make_product(const ProductSpec& spec, const Machine& machine) {
-  if (!multiplies(spec.a) || !multiplies(spec.b) || !multiplies(spec.result) ||
-      !multiplies(spec.bias.value_or(DType::fp32))) {
-    return nullptr;
+  if (has_large_matrix(spec)) {
+    if (auto product = make_blocked_product(spec, machine)) return product;
   }
+  return make_single_product(spec, machine);
+}
+
+std::unique_ptr<const Product> make_single_product(const ProductSpec& spec,
+                                                   const Machine& machine) {
+  if (!is_known(spec)) return nullptr;
   if (auto product = make_skinny_product(spec, machine)) return product;
   if (onednn_is_fastest(spec, machine)) {
     if (auto product = make_onednn_product(spec)) return product;
   }
+  return make_gemm(spec, machine);
+}
+
+std::unique_ptr<const Product> make_divisible_product(const ProductSpec& spec,
+                                                      const Machine& machine) {
+  if (!is_known(spec) || onednn_is_fastest(spec, machine)) return nullptr;
   return make_gemm(spec, machine);
 }
 

@@ -2,7 +2,9 @@
 // middle.
 //
 // Sums are made over blocks that depend on the shape only and the blocks' sums added in order, so
-// the result does not depend on the thread count.
+// the result does not depend on the thread count. Sums of rows begin with the addend, and their
+// blocks are of one size: cut between blocks into parts, each added to the one before, a sum keeps
+// its bits.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/reduce_sum.cpp"
 #include "kernels/cpu/simd.h"
@@ -26,6 +28,9 @@ struct ReducedShape {
 
 /// Elements of one partial sum where the innermost dimension is reduced.
 inline constexpr std::int64_t kSumBlock = 16384;
+
+/// Rows of one partial sum where it stays.
+inline constexpr std::int64_t kRowBlock = 64;
 
 }  // namespace bessemer::kernels::cpu
 #endif
@@ -64,14 +69,30 @@ float add_run(const void* base, DType dtype, std::int64_t offset, std::int64_t c
                               : add_run_of(static_cast<const float*>(base) + offset, count);
 }
 
-/// out[offset + c] = sum over blocks of partials[block, c] for c in [begin, end).
-void add_partials(const float* partials, std::int64_t blocks, std::int64_t width, void* out,
-                  DType dtype, std::int64_t offset, std::int64_t begin, std::int64_t end) {
-  if (dtype == DType::bf16) {
-    sum_partials(partials, blocks, width, static_cast<BFloat16*>(out) + offset, begin, end);
-  } else {
-    sum_partials(partials, blocks, width, static_cast<float*>(out) + offset, begin, end);
-  }
+template <typename T>
+void add_partials_of(const T* addend, const float* partials, std::int64_t blocks,
+                     std::int64_t width, T* out, std::int64_t begin, std::int64_t end) {
+  for_each_vector(begin, end, [&](std::int64_t c, auto access) {
+    FloatVec sum = addend ? access.load(addend + c) : hn::Zero(FloatTag());
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      sum = hn::Add(sum, access.load(partials + b * width + c));
+    }
+    access.store(sum, out + c);
+  });
+}
+
+/// out[offset + c] = addend[offset + c], if there is one, and the sum over blocks of
+/// partials[block, c], for c in [begin, end).
+void add_partials(const void* addend, const float* partials, std::int64_t blocks,
+                  std::int64_t width, void* out, DType dtype, std::int64_t offset,
+                  std::int64_t begin, std::int64_t end) {
+  const auto add = [&](auto* to) {
+    const auto* from = static_cast<decltype(to)>(const_cast<void*>(addend));
+    add_partials_of(from ? from + offset : nullptr, partials, blocks, width, to + offset, begin,
+                    end);
+  };
+  if (dtype == DType::bf16) return add(static_cast<BFloat16*>(out));
+  add(static_cast<float*>(out));
 }
 
 }  // namespace
@@ -110,7 +131,7 @@ std::optional<ReducedShape> reduced_shape(const TensorType& x,
 
 /// The innermost dimension stays: whole rows are added, block by block.
 Prepared sum_of_rows(const ReducedShape& shape, DType from, DType to) {
-  const RowBlocks blocks(shape.reduced);
+  const RowBlocks blocks(shape.reduced, kRowBlock);
   const std::int64_t inner = shape.inner;
   const std::int64_t grain =
       std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, blocks.block_rows * inner));
@@ -133,8 +154,8 @@ Prepared sum_of_rows(const ReducedShape& shape, DType from, DType to) {
             const std::int64_t o = begin / inner, start = begin % inner;
             const std::int64_t stop = std::min(inner, start + end - begin);
             HWY_DYNAMIC_DISPATCH(add_partials)
-            (partials + o * blocks.count * inner, blocks.count, inner, buffers.result<void>(0), to,
-             o * inner, start, stop);
+            (buffers.operand<void>(1), partials + o * blocks.count * inner, blocks.count, inner,
+             buffers.result<void>(0), to, o * inner, start, stop);
             begin += stop - start;
           }
         });
@@ -183,6 +204,7 @@ Prepared reduce_sum(const KernelRequest& request) {
   }
   const auto shape = reduced_shape(x, request.attributes.integers("dims"));
   if (!shape) return Declined{"the reduced dimensions are not neighbours"};
+  if (shape->inner == 1 && request.has_operand(1)) return Declined{"an addend to sums of runs"};
   return shape->inner == 1 ? sum_of_runs(*shape, x.dtype, to) : sum_of_rows(*shape, x.dtype, to);
 }
 

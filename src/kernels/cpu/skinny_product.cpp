@@ -166,7 +166,12 @@ class SkinnyProduct final : public Product {
 
   void run(const ProductBuffers& buffers) const override {
     auto* a = reinterpret_cast<float*>(buffers.scratch);
-    HWY_DYNAMIC_DISPATCH(widen)({buffers.a, spec_.a}, spec_.m * spec_.k, a);
+    for (std::int64_t row = 0; row < spec_.m; ++row) {
+      const std::int64_t skipped =
+          row * spec_.a_stride() * static_cast<std::int64_t>(size_of(spec_.a));
+      HWY_DYNAMIC_DISPATCH(widen)
+      ({static_cast<const std::byte*>(buffers.a) + skipped, spec_.a}, spec_.k, a + row * spec_.k);
+    }
     std::fill_n(a + spec_.m * spec_.k, (rows_ - spec_.m) * spec_.k, 0.0f);
     const std::int64_t panels = (spec_.n + target_.columns - 1) / target_.columns;
     const auto run_panels = [&](std::int64_t part, int thread) {
@@ -198,7 +203,7 @@ class SkinnyProduct final : public Product {
     e.addend = at(spec_.addend ? buffers.addend : nullptr, spec_.result);
     e.result = const_cast<void*>(at(buffers.result, spec_.result));
     e.dtype = spec_.result;
-    e.row_stride = spec_.n;
+    e.row_stride = spec_.result_stride();
     target_.finish(strip, spec_.m, count, e);
   }
 

@@ -4,11 +4,14 @@
 namespace bessemer::kernels::reference {
 
 Prepared embedding(const KernelRequest& request) {
-  return make_reference(request, [](const Call& call) {
-    const Doubles table = call.operand(0), ids = call.operand(1);
+  const auto first = static_cast<double>(request.attributes.integer("first", 0));
+  return make_reference(request, [first](const Call& call) {
+    const Doubles table = call.operand(0);
+    Doubles ids = call.operand(1);
+    for (double& id : ids) id -= first;
     const auto rows = call.type(0).shape[0];
     const auto hidden = static_cast<std::size_t>(call.type(0).shape[1]);
-    Doubles y = call.zeros(0);
+    Doubles y = call.operand_or_zeros(2, 0);
     for (std::size_t t = 0; t < ids.size(); ++t) {
       if (ids[t] < 0 || ids[t] >= static_cast<double>(rows)) continue;
       const std::size_t row = static_cast<std::size_t>(ids[t]) * hidden;
@@ -19,8 +22,11 @@ Prepared embedding(const KernelRequest& request) {
 }
 
 Prepared embedding_grad(const KernelRequest& request) {
-  return make_reference(request, [](const Call& call) {
-    const Doubles dy = call.operand(0), ids = call.operand(1);
+  const auto first = static_cast<double>(request.attributes.integer("first", 0));
+  return make_reference(request, [first](const Call& call) {
+    const Doubles dy = call.operand(0);
+    Doubles ids = call.operand(1);
+    for (double& id : ids) id -= first;
     const auto rows = call.result_type(0).shape[0];
     const auto hidden = static_cast<std::size_t>(call.result_type(0).shape[1]);
     Doubles dtable = call.operand_or_zeros(2, 0);

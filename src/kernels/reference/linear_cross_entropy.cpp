@@ -102,7 +102,66 @@ void run_train(const Call& call) {
   call.set_result(2, dw);
 }
 
+/// Rows of logits that are there, with their targets.
+struct Rows {
+  explicit Rows(const Call& call)
+      : logits(call.operand(0)),
+        targets(call.operand(1)),
+        vocabulary(static_cast<std::size_t>(call.type(0).shape[1])) {}
+
+  Doubles row(std::size_t n) const {
+    const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(n * vocabulary);
+    return {begin, begin + static_cast<std::ptrdiff_t>(vocabulary)};
+  }
+  bool counts(std::size_t n) const {
+    return targets[n] >= 0 && targets[n] < static_cast<double>(vocabulary);
+  }
+
+  Doubles logits, targets;
+  std::size_t vocabulary;
+};
+
+void run_rows(const Call& call) {
+  const Rows rows(call);
+  double loss = call.has(2) ? call.scalar(2) : 0;
+  Doubles lse(rows.targets.size());
+  for (std::size_t n = 0; n < lse.size(); ++n) {
+    const Doubles row = rows.row(n);
+    lse[n] = log_sum_exp(row);
+    if (rows.counts(n)) loss += lse[n] - row[static_cast<std::size_t>(rows.targets[n])];
+  }
+  call.set_result(0, {loss});
+  call.set_result(1, lse);
+}
+
+void run_rows_train(const Call& call) {
+  const Rows rows(call);
+  const double dloss = call.scalar(2);
+  double loss = call.has(3) ? call.scalar(3) : 0;
+  Doubles gradient = call.zeros(1);
+  for (std::size_t n = 0; n < rows.targets.size(); ++n) {
+    if (!rows.counts(n)) continue;
+    const Doubles row = rows.row(n);
+    const double lse = log_sum_exp(row);
+    const auto target = static_cast<std::size_t>(rows.targets[n]);
+    loss += lse - row[target];
+    for (std::size_t v = 0; v < row.size(); ++v) {
+      gradient[n * row.size() + v] = dloss * (std::exp(row[v] - lse) - (v == target ? 1 : 0));
+    }
+  }
+  call.set_result(0, {loss});
+  call.set_result(1, gradient);
+}
+
 }  // namespace
+
+Prepared cross_entropy_rows(const KernelRequest& request) {
+  return make_reference(request, run_rows);
+}
+
+Prepared cross_entropy_rows_train(const KernelRequest& request) {
+  return make_reference(request, run_rows_train);
+}
 
 Prepared linear_cross_entropy(const KernelRequest& request) {
   return make_reference(request, run_forward);

@@ -48,7 +48,56 @@ void run_matmul(const Call& call, const MatmulAttributes& attributes) {
   call.set_result(0, y);
 }
 
+/// y = into with the columns from `begin` on replaced by activation(a bᵀ + bias) + addend.
+void run_columns(const Call& call, std::int64_t begin, ScalarFunction activation) {
+  const Doubles a = call.operand(0), b = call.operand(1);
+  const std::int64_t inner = call.type(1).dim(1), columns = call.type(1).dim(0);
+  const std::int64_t width = call.result_type(0).dim(-1);
+  const Doubles bias = call.has(2) ? call.operand(2) : Doubles(static_cast<std::size_t>(width));
+  const Doubles addend = call.operand_or_zeros(3, 0);
+  Doubles y = call.operand(4);
+  for (std::int64_t i = 0; i < call.result_type(0).elements() / width; ++i) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      double sum = bias[static_cast<std::size_t>(begin + j)];
+      for (std::int64_t k = 0; k < inner; ++k) {
+        sum +=
+            a[static_cast<std::size_t>(i * inner + k)] * b[static_cast<std::size_t>(j * inner + k)];
+      }
+      const auto at = static_cast<std::size_t>(i * width + begin + j);
+      y[at] = activation(sum) + addend[at];
+    }
+  }
+  call.set_result(0, y);
+}
+
+/// y = addend + a' b, where a' is columns of a from `begin` on, or those transposed.
+void run_sum(const Call& call, std::int64_t begin, bool transposed) {
+  const Doubles a = call.operand(0), b = call.operand(1);
+  const std::int64_t width = call.type(0).dim(-1);
+  const std::int64_t inner = call.type(1).dim(0), columns = call.type(1).dim(1);
+  Doubles y = call.operand_or_zeros(3, 0);
+  for (std::int64_t e = 0; e < call.result_type(0).elements(); ++e) {
+    const std::int64_t i = e / columns, j = e % columns;
+    for (std::int64_t k = 0; k < inner; ++k) {
+      const std::int64_t from = transposed ? k * width + begin + i : i * width + begin + k;
+      y[static_cast<std::size_t>(e)] +=
+          a[static_cast<std::size_t>(from)] * b[static_cast<std::size_t>(k * columns + j)];
+    }
+  }
+  call.set_result(0, y);
+}
+
 }  // namespace
+
+Prepared matmul_tile(const KernelRequest& request) {
+  const std::string part = request.attributes.text("part");
+  const std::int64_t begin = request.attributes.integer("begin", 0);
+  const ScalarFunction activation = activation_named(request.attributes.text("activation", "none"));
+  return make_reference(request, [part, begin, activation](const Call& call) {
+    if (part == "columns") return run_columns(call, begin, activation);
+    run_sum(call, begin, part == "rows");
+  });
+}
 
 Prepared matmul(const KernelRequest& request) {
   const MatmulAttributes attributes{

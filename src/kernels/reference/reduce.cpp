@@ -27,7 +27,7 @@ Prepared reduce_sum(const KernelRequest& request) {
   for (const std::int64_t d : request.attributes.integers("dims")) gone[dimension(d, rank)] = true;
   return make_reference(request, [gone](const Call& call) {
     const Doubles x = call.operand(0);
-    Doubles y = call.zeros(0);
+    Doubles y = call.operand_or_zeros(1, 0);
     for (std::size_t e = 0; e < x.size(); ++e) {
       y[reduced_element(static_cast<std::int64_t>(e), call.type(0).shape, gone)] += x[e];
     }

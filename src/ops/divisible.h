@@ -1,0 +1,22 @@
+// Which nodes may be cut into parts of rows without a change of bits.
+#pragma once
+
+#include "ops/op.h"
+
+namespace bessemer::ops {
+
+/// Of a `matmul`: its rows, or with transpose_a the rows it sums over, each part added to the one
+/// before. It depends on the kernel that this machine takes.
+bool product_is_divisible(const OpUse& use, const TensorType& result,
+                          const kernels::Machine& machine);
+
+/// Rows that a `linear_cross_entropy` or `linear_cross_entropy_train` takes at a time, and whether
+/// its products are such ones.
+struct HeadChunk {
+  std::int64_t rows = 0;
+  bool divisible = false;
+};
+HeadChunk head_chunk(const OpUse& use, std::span<const TensorType> results,
+                     const kernels::Machine& machine);
+
+}  // namespace bessemer::ops
