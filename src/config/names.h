@@ -37,6 +37,10 @@ inline constexpr Named<TensorClass> kTensorClasses[] = {{TensorClass::optimizer,
                                                         {TensorClass::activations, "activations"}};
 inline constexpr Named<OffloadTier> kOffloadTiers[] = {
     {OffloadTier::automatic, ""}, {OffloadTier::host, "host"}, {OffloadTier::file, "file"}};
+inline constexpr Named<Packing> kPackings[] = {{Packing::best_fit, "best_fit"},
+                                               {Packing::concatenate, "concatenate"}};
+inline constexpr Named<OnBadRecord> kOnBadRecords[] = {{OnBadRecord::stop, "stop"},
+                                                       {OnBadRecord::skip, "skip"}};
 inline constexpr Named<Device> kDevices[] = {{Device::cpu, "cpu"}};
 inline constexpr Named<log::Level> kLevels[] = {{log::Level::debug, "debug"},
                                                 {log::Level::info, "info"},
@@ -55,6 +59,8 @@ constexpr std::string_view name_of(Architecture v) { return name_in(kArchitectur
 constexpr std::string_view name_of(RopeScalingType v) { return name_in(kRopeScalings, v); }
 constexpr std::string_view name_of(OptimizerKind v) { return name_in(kOptimizers, v); }
 constexpr std::string_view name_of(Schedule v) { return name_in(kSchedules, v); }
+constexpr std::string_view name_of(Packing v) { return name_in(kPackings, v); }
+constexpr std::string_view name_of(OnBadRecord v) { return name_in(kOnBadRecords, v); }
 constexpr std::string_view name_of(Recipe v) { return name_in(kRecipes, v); }
 constexpr std::string_view name_of(MemoryPolicy v) { return name_in(kMemoryPolicies, v); }
 constexpr std::string_view name_of(Recompute v) { return name_in(kRecomputes, v); }
