@@ -5,8 +5,8 @@
 #include <optional>
 #include <vector>
 
+#include "cost/machine.h"
 #include "ir/graph.h"
-#include "kernels/kernel.h"
 
 namespace bessemer::passes {
 

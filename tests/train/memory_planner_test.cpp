@@ -77,7 +77,8 @@ TEST_F(MemoryPlannerTest, EveryPointOfRecomputationIsReachedByItsBudget) {
 
 TEST_F(MemoryPlannerTest, TheFrontierSaysWhatIsChunked) {
   machine_.cpu.avx512_bf16 = false;  // oneDNN's bf16 products keep to their chunk
-  const config::RunConfig asked = config({"memory.offload=none", "model.layers=1"});
+  const config::RunConfig asked =
+      config({"memory.offload=none", "model.layers=1", "precision.recipe=bf16"});
   models::Architecture model = architecture(asked);
   model.vocabulary = 3000;
   const auto points = MemoryPlanner(asked, model, machine_).frontier();
