@@ -74,6 +74,8 @@ std::vector<std::string> pass_names() {
   for (const Pass& pass : lowering(Recipe::fp32, refresh)) names.push_back(pass.name);
   names.emplace_back("recompute");
   names.emplace_back("add_optimizer");
+  names.emplace_back("delay_update");
+  names.emplace_back("speculate_update");
   names.emplace_back("offload");
   return names;
 }

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cost/machine.h"
@@ -65,6 +66,12 @@ struct CatalogEntry {
   TensorType type;
   std::size_t offset = 0;
   ir::Tier tier = ir::Tier::device;
+};
+
+/// Two persistent tensors, by their indices in the catalog, that may change places.
+struct Exchange {
+  std::size_t first = 0;
+  std::size_t second = 0;
 };
 
 /// The order of a program's instructions is what they mean; streams and waits are how far they may
@@ -144,6 +151,7 @@ struct LowerArena {
 struct Plan {
   cost::MachineDescription machine;
   std::vector<CatalogEntry> catalog;
+  std::vector<Exchange> exchanges;  // what runtime::Executor::exchange does
   std::vector<Program> programs;
   std::size_t persistent_bytes = 0;
   std::size_t data_bytes = 0;
@@ -160,6 +168,9 @@ struct Plan {
 struct PlanOptions {
   /// Bytes on the device that stores may hold on to while the arithmetic goes on.
   std::size_t stored_behind = std::size_t{64} << 20;
+  /// Pairs of persistent tensors, by name, that change places between programs. A pair has one type
+  /// and one tier, and no tensor is in two.
+  std::vector<std::pair<std::string, std::string>> exchanges;
 };
 
 /// Plans the graphs onto one arena a tier. Persistent inputs of the same name are the same tensor

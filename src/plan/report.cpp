@@ -169,7 +169,8 @@ std::vector<OpSummary> summaries_of(const Program& program) {
 
 // The program a run spends its time in.
 const Program* main_program(const Plan& plan) {
-  for (const char* name : {"accumulate", "accumulate_first", "evaluate", "decode"}) {
+  for (const char* name :
+       {"accumulate", "accumulate_last", "accumulate_first", "evaluate", "decode"}) {
     if (const Program* program = plan.find(name)) return program;
   }
   return nullptr;
@@ -242,10 +243,16 @@ double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches) {
     const Program* program = plan.find(name);
     return program == nullptr ? 0.0 : program->predicted_seconds();
   };
-  if (plan.find("accumulate_first") == nullptr) return 0;
+  const bool last = plan.find("accumulate_last") != nullptr;  // the update runs beside it
+  if (!last && plan.find("accumulate_first") == nullptr) return 0;
   const char* next = plan.find("accumulate") == nullptr ? "accumulate_first" : "accumulate";
-  return seconds("accumulate_first") + static_cast<double>(micro_batches - 1) * seconds(next) +
-         seconds("update") + seconds("refresh");
+  const std::int64_t others = micro_batches - (last ? 1 : 0);
+  const double accumulated =
+      others < 1 ? 0
+                 : seconds("accumulate_first") + static_cast<double>(others - 1) * seconds(next);
+  if (!last) return accumulated + seconds("update") + seconds("refresh");
+  const bool speculative = plan.find("check") != nullptr;
+  return accumulated + seconds("accumulate_last") + seconds(speculative ? "check" : "update");
 }
 
 std::string bytes_text(std::size_t bytes) {

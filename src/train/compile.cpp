@@ -1,6 +1,7 @@
 #include "train/compile.h"
 
 #include <algorithm>
+#include <functional>
 
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "passes/hoist_weights.h"
 #include "passes/pipeline.h"
 #include "passes/recompute.h"
+#include "passes/step_programs.h"
 #include "train/offload.h"
 
 namespace bessemer::train {
@@ -29,6 +31,15 @@ passes::RecomputePolicy policy_of(config::Recompute recompute) {
     case config::Recompute::automatic: break;  // automatic: plan::recompute_to_fit, once planned
   }
   return passes::RecomputePolicy::none;
+}
+
+passes::UpdateMode mode_of(config::UpdateMode update) {
+  switch (update) {
+    case config::UpdateMode::delayed: return passes::UpdateMode::delayed;
+    case config::UpdateMode::speculative: return passes::UpdateMode::speculative;
+    case config::UpdateMode::synchronous: break;
+  }
+  return passes::UpdateMode::synchronous;
 }
 
 passes::StepOptions step_options(const config::RunConfig& config, std::int64_t micro_batches) {
@@ -66,33 +77,37 @@ void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs
   if (!refresh.nodes().empty()) graphs.push_back(&refresh);
 }
 
-// Recomputes until `plan`, that of the graphs that point into `step`, fits; where nothing does, as
-// is smallest. The frontier knows nothing of what waits for its transport: where values move, its
-// choices are planned one after the other, a few of them.
-void recompute_to_fit(passes::StepGraphs& step, const std::vector<const ir::Graph*>& graphs,
-                      const config::MemoryConfig& memory, passes::Runner& runner,
-                      plan::KnownFrontiers& known, plan::Plan& plan) {
+// Plans the graphs of a step as they stand, with those of other programs.
+using PlanStep = std::function<plan::Plan(const passes::StepGraphs&)>;
+
+// Recomputes until the plan of the step fits; where nothing does, as is smallest. The frontier
+// knows nothing of what waits for its transport, nor of updates beside backward: where there is
+// such, its choices are planned one after the other, a few of them.
+plan::Plan recompute_to_fit(const passes::StepGraphs& step, const PlanStep& plan_step,
+                            const config::RunConfig& config, passes::Runner& runner,
+                            plan::KnownFrontiers& known) {
   constexpr std::size_t kTried = 12;
-  const passes::StepGraphs kept = step;
-  const plan::Plan everything = plan;
-  const std::size_t budget = device_budget(memory);
+  const plan::Plan everything = plan_step(step);
+  const std::size_t budget = device_budget(config.memory);
   const auto plan_for = [&](std::size_t target) {
-    step = kept;
-    plan::recompute_to_fit(step, everything, target, runner, known);
-    return plan_in_tiers(graphs, memory, everything.machine, runner);
+    passes::StepGraphs recomputed = step;
+    plan::recompute_to_fit(recomputed, everything, target, runner, known);
+    return plan_step(recomputed);
   };
-  if (everything.arena_bytes <= budget) return;
-  if (!memory.offload || memory.offload->empty()) {
-    plan = plan_for(budget);
-    return;
+  if (everything.arena_bytes <= budget) return everything;
+  const bool nothing_moves = !config.memory.offload || config.memory.offload->empty();
+  if (nothing_moves && config.optimizer.update == config::UpdateMode::synchronous) {
+    return plan_for(budget);
   }
+  plan::Plan plan = everything;
   const std::vector<std::size_t> targets = plan::recompute_targets(step, everything, known);
   const std::size_t stride = (targets.size() + kTried - 1) / kTried;
   for (std::size_t i = (targets.size() - 1) % stride; i < targets.size(); i += stride) {
     plan::Plan next = plan_for(targets[i]);
     if (next.arena_bytes < plan.arena_bytes) plan = std::move(next);
-    if (plan.arena_bytes <= budget) return;
+    if (plan.arena_bytes <= budget) break;
   }
+  return plan;
 }
 
 }  // namespace
@@ -132,20 +147,22 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
     generation = generation_graphs(without_dropout, options.recipe, run.sample_cache, runner);
     step.refresh = passes::merge_refresh(std::move(step.refresh), generation.refresh);
   }
-  std::vector<const ir::Graph*> graphs;
-  add_refresh(step.refresh, graphs);
-  graphs.push_back(&step.accumulate_first);
-  if (step.accumulate) graphs.push_back(&*step.accumulate);
-  graphs.push_back(&step.update);
-  if (step.evaluate) graphs.push_back(&*step.evaluate);
-  if (run.sample_cache > 0) {
-    graphs.push_back(&generation.prefill);
-    graphs.push_back(&generation.decode);
-  }
-  run.plan = plan_in_tiers(graphs, config.memory, machine, runner);
-  if (config.memory.recompute == config::Recompute::automatic) {
-    recompute_to_fit(step, graphs, config.memory, runner, known, run.plan);
-  }
+  const auto plan_step = [&](const passes::StepGraphs& graphs_of_step) {
+    passes::StepPrograms programs = passes::step_programs(
+        graphs_of_step, mode_of(config.optimizer.update), run.micro_batches, machine, runner);
+    std::vector<const ir::Graph*> graphs;
+    for (const ir::Graph& graph : programs.graphs) graphs.push_back(&graph);
+    if (run.sample_cache > 0) {
+      graphs.push_back(&generation.prefill);
+      graphs.push_back(&generation.decode);
+    }
+    plan::PlanOptions planning;
+    planning.exchanges = std::move(programs.exchanges);
+    return plan_in_tiers(graphs, config.memory, machine, runner, planning);
+  };
+  run.plan = config.memory.recompute == config::Recompute::automatic
+                 ? recompute_to_fit(step, plan_step, config, runner, known)
+                 : plan_step(step);
   return run;
 }
 
@@ -176,7 +193,8 @@ plan::Plan compile_evaluation(const models::Architecture& architecture, config::
 std::vector<checkpoint::TensorSpec> specs_to_save(const plan::Plan& plan) {
   std::vector<checkpoint::TensorSpec> specs;
   for (const plan::CatalogEntry& entry : plan.catalog) {
-    if (entry.role == ir::Role::parameter || entry.role == ir::Role::optimizer) {
+    const bool state = entry.role == ir::Role::parameter || entry.role == ir::Role::optimizer;
+    if ((state && !passes::is_next(entry.name)) || passes::is_pending(entry.name)) {
       specs.push_back({entry.name, entry.type});
     }
   }

@@ -42,7 +42,7 @@ std::vector<std::vector<OffloadItem>> offload_sets(const config::MemoryConfig& m
 // Instructions of the accumulate programs by op.
 std::map<std::string, int> ops_of(const plan::Plan& plan) {
   std::map<std::string, int> count;
-  for (const char* name : {"accumulate_first", "accumulate"}) {
+  for (const char* name : {"accumulate_first", "accumulate", "accumulate_last"}) {
     if (const plan::Program* program = plan.find(name)) {
       for (const plan::Instruction& i : program->instructions) ++count[i.op];
     }

@@ -41,8 +41,11 @@ passes::OffloadOptions offload_options(const config::MemoryConfig& memory) {
 
 plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
                          const config::MemoryConfig& memory,
-                         const cost::MachineDescription& machine, passes::Runner& runner) {
-  if (!memory.offload || memory.offload->empty()) return plan::make_plan(graphs, machine);
+                         const cost::MachineDescription& machine, passes::Runner& runner,
+                         const plan::PlanOptions& planning) {
+  if (!memory.offload || memory.offload->empty()) {
+    return plan::make_plan(graphs, machine, planning);
+  }
   const passes::OffloadOptions options = offload_options(memory);
   const passes::TierMap tiers = passes::choose_tiers(graphs, options);
   const passes::Pass pass{"offload", [&](ir::Graph graph) {
@@ -52,7 +55,7 @@ plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
   for (const ir::Graph* graph : graphs) moved.push_back(runner.run(*graph, {pass}));
   std::vector<const ir::Graph*> all;
   for (const ir::Graph& graph : moved) all.push_back(&graph);
-  return plan::make_plan(all, machine);
+  return plan::make_plan(all, machine, planning);
 }
 
 runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory) {

@@ -18,7 +18,8 @@ passes::OffloadOptions offload_options(const config::MemoryConfig& memory);
 /// stay as they are.
 plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
                          const config::MemoryConfig& memory,
-                         const cost::MachineDescription& machine, passes::Runner& runner);
+                         const cost::MachineDescription& machine, passes::Runner& runner,
+                         const plan::PlanOptions& planning = {});
 
 runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory);
 
