@@ -22,8 +22,9 @@ using PrepareFn = Prepared (*)(const kernels::KernelRequest&);
 /// A prepared kernel with buffers of its own, filled with small values.
 class Subject {
  public:
+  /// `in_place[i]` is the operand whose buffer result i takes; the results beyond have their own.
   Subject(PrepareFn prepare, std::vector<TensorType> operands, std::vector<TensorType> results,
-          const Attributes& attributes) {
+          const Attributes& attributes, const std::vector<std::size_t>& in_place = {}) {
     std::vector<std::optional<TensorType>> types(operands.begin(), operands.end());
     const kernels::Machine machine = kernels::Machine::detect();
     Prepared prepared = prepare({types, results, attributes, machine});
@@ -32,7 +33,14 @@ class Subject {
     kernel_ = std::move(std::get<std::unique_ptr<const kernels::Kernel>>(prepared));
     scratch_ = Arena(kernel_->scratch_bytes());
     for (const TensorType& type : operands) operands_.push_back(allocate(type));
-    for (const TensorType& type : results) results_.push_back(allocate(type));
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (i < in_place.size()) {
+        results_.push_back(const_cast<void*>(operands_[in_place[i]]));
+        bytes_ += results[i].bytes();
+      } else {
+        results_.push_back(allocate(results[i]));
+      }
+    }
   }
 
   void run() { kernel_->run({operands_, results_, scratch_.data()}); }
@@ -114,7 +122,8 @@ void adamw(benchmark::State& state) {
       Subject(cpu::adamw_update,
               {parameters, parameters, parameters, parameters, scalar, {DType::int64, {}}, scalar},
               {parameters, parameters, parameters},
-              {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weight_decay", 0.1}}));
+              {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weight_decay", 0.1}},
+              {0, 2, 3}));  // as the plan places them
 }
 BENCHMARK(adamw)->Name("adamw_update/10M")->UseRealTime();
 

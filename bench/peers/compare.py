@@ -10,6 +10,7 @@ set of the process (VmHWM), libraries included.
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -27,19 +28,36 @@ from worker import ROOT, Worker
 WARM_UP = 2  # steps
 TURN = 2     # steps
 
-# name: model, sequences, tokens of each, ways, recipes, steps (None: as asked)
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    model: str
+    batch: int  # sequences a step
+    length: int
+    ways: tuple = ("bessemer", "eager", "compile")
+    steps: int | None = None  # None: as asked
+    settings: tuple = ()      # Bessemer's; none: one micro-batch, everything kept
+
+    @property
+    def timed(self):
+        """Whether all take turns; otherwise one after the other, so that they need not fit together."""
+        return "compile" in self.ways
+
+
 CASES = {
-    "gpt2-124m": ("gpt2-124m", 4, 256, ("bessemer", "eager", "compile"), ("fp32", "bf16"), None),
-    "llama-60m": ("llama-60m", 8, 512, ("bessemer", "eager", "compile"), ("fp32", "bf16"), None),
-    "gpt2-124m-memory": ("gpt2-124m", 8, 1024, ("bessemer", "eager"), ("fp32", "bf16"), 2),
+    "gpt2-124m": Case("gpt2-124m", 4, 256),
+    "llama-60m": Case("llama-60m", 8, 512),
+    "gpt2-124m-memory": Case("gpt2-124m", 8, 1024, ("bessemer", "eager"), 2),
+    "gpt2-124m-third": Case("gpt2-124m", 8, 1024, ("bessemer", "eager", "checkpoint"), 3,
+                            ("train.micro_batch_size=1",)),
 }
 
 
 def inputs_for(name, work, steps):
-    model, batch, length = CASES[name][:3]
+    case = CASES[name]
     directory = work / name
     directory.mkdir(parents=True, exist_ok=True)
-    make_inputs.make(make_inputs.MODELS[model](), directory, steps, batch, length)
+    make_inputs.make(make_inputs.MODELS[case.model](), directory, steps, case.batch, case.length)
     return directory
 
 
@@ -62,21 +80,22 @@ def result_of(worker, tokens):
 
 
 def compare(name, recipe, inputs, steps, threads, environment):
-    _, batch, length, ways, _, _ = CASES[name]
-    start = lambda way: Worker(way, recipe, inputs, threads, environment)
-    if "compile" in ways:  # timed: all at once, in turns
-        workers = [start(way) for way in ways]
+    case = CASES[name]
+    start = lambda way: Worker(way, recipe, inputs, threads, environment, case.settings)
+    if case.timed:
+        workers = [start(way) for way in case.ways]
         take_turns(workers, steps)
-    else:  # memory: one after the other, so that they need not fit together
+    else:
         workers = []
-        for way in ways:
+        for way in case.ways:
             with start(way) as worker:
                 worker.run(steps)
             workers.append(worker)
-    results = [result_of(worker, batch * length) for worker in workers]
+    results = [result_of(worker, case.batch * case.length) for worker in workers]
     for worker in workers:
         worker.__exit__()
-    return {"case": name, "recipe": recipe, "batch": batch, "length": length, "results": results}
+    return {"case": name, "recipe": recipe, "batch": case.batch, "length": case.length,
+            "settings": case.settings, "results": results}
 
 
 def machine(threads):
@@ -121,11 +140,9 @@ def main():
     if everything["machine"]["load_at_start"] > 1:
         print("warning: the machine is busy; the times will not mean much", file=sys.stderr)
     for name in arguments.case:
-        steps = CASES[name][5] or arguments.steps
+        steps = CASES[name].steps or arguments.steps
         inputs = inputs_for(name, work, steps)
-        for recipe in CASES[name][4]:
-            if recipe not in arguments.recipe:
-                continue
+        for recipe in arguments.recipe:
             print(f"{name} {recipe}: {steps} steps each", file=sys.stderr)
             everything["comparisons"].append(compare(name, recipe, inputs, steps, arguments.threads,
                                                      {"XDG_CACHE_HOME": str(cache)}))

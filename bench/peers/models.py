@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 
 class GPT2Block(nn.Module):
@@ -117,6 +118,17 @@ class Llama(nn.Module):
     @staticmethod
     def parameter(name, tensors):
         return tensors[name if name.startswith("lm_head") else "model." + name]
+
+
+def blocks(model):
+    return model.h if isinstance(model, GPT2) else model.layers
+
+
+def checkpoint_blocks(model):
+    """PyTorch's activation checkpointing of each block."""
+    for block in blocks(model):
+        forward = block.forward
+        block.forward = lambda *x, forward=forward: checkpoint(forward, *x, use_reentrant=False)
 
 
 def load(directory):

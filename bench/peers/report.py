@@ -7,7 +7,8 @@ import json
 import pathlib
 import sys
 
-NAMES = {"bessemer": "Bessemer", "eager": "PyTorch eager", "compile": "PyTorch `torch.compile`"}
+NAMES = {"bessemer": "Bessemer", "eager": "PyTorch eager", "compile": "PyTorch `torch.compile`",
+         "checkpoint": "PyTorch eager, blocks checkpointed"}
 GIB = 2 ** 30
 
 

@@ -1,7 +1,7 @@
 """PyTorch's side of the comparison: the protocol of train_step.cpp (a number on standard input asks
 for so many steps, one JSON object a line answers), the same batches, weights and hyperparameters.
 
-    python torch_step.py --model DIR --batches FILE --recipe fp32|bf16 [--compile]
+    python torch_step.py --model DIR --batches FILE --recipe fp32|bf16 [--compile | --checkpoint]
 """
 
 import argparse
@@ -51,6 +51,8 @@ def main():
     parser.add_argument("--batches", required=True)
     parser.add_argument("--recipe", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--checkpoint", action="store_true",
+                        help="keep the inputs of the blocks alone and run them again in backward")
     parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's default")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--optimizer", choices=("fused", "foreach"), default="fused")
@@ -62,9 +64,13 @@ def main():
     model = models.load(arguments.model).train()
     optimizer = optimizer_of(model, arguments)
     loss_of = make_loss(model, arguments.recipe)
+    way = "eager"
     if arguments.compile:
         loss_of = torch.compile(loss_of, dynamic=False)
-    way = "torch.compile" if arguments.compile else "eager"
+        way = "torch.compile"
+    if arguments.checkpoint:
+        models.checkpoint_blocks(model)
+        way = "eager, checkpointed"
     answer(ready=f"PyTorch {torch.__version__} {way} {arguments.recipe}")
     step = 0
     for line in sys.stdin:

@@ -1,18 +1,20 @@
 // Trains a Hugging Face model on given batches, on demand: Bessemer's side of bench/peers/run and
 // of tests/peers/run, which tell in docs/benchmarks.md and in their own words what they compare.
 //
-//   train_step --model DIR --batches FILE [--recipe bf16] ...
+//   train_step --model DIR --batches FILE [--recipe bf16] [--set key=value]...
 //
 // FILE is a safetensors file with int32 inputs and targets of [steps, B, T]; a run longer than that
-// starts over. Every number read from standard input asks for so many steps; every answer is one
-// JSON object a line on standard output: {"ready": ...} at the start, then one for each step. So
-// the driver can let the peers take turns while each keeps its process.
+// starts over. --set takes any key of a run file: without it a step is one micro-batch of B
+// sequences with everything kept on the device. Every number read from standard input asks for so
+// many steps; every answer is one JSON object a line on standard output: {"ready": ...} at the
+// start, then one for each step. So the driver can let the peers take turns while each keeps its
+// process.
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -22,12 +24,13 @@
 #include "base/parallel.h"
 #include "checkpoint/hugging_face.h"
 #include "checkpoint/safetensors.h"
+#include "config/parse.h"
 #include "models/architecture.h"
-#include "passes/pipeline.h"
-#include "plan/recompute_to_fit.h"
 #include "plan/report.h"
 #include "profile.h"
 #include "train/compile.h"
+#include "train/memory_planner.h"
+#include "train/offload.h"
 #include "train/step_runner.h"
 #include "train/weights.h"
 
@@ -38,9 +41,8 @@ struct Options {
   std::string model;
   std::string batches;
   std::string recipe = "bf16";
-  passes::RecomputePolicy recompute = passes::RecomputePolicy::none;
-  std::size_t device = 0;  // bytes of the arena, reached by recomputation; 0: as it comes
-  int threads = 0;         // 0: all cores
+  std::vector<std::string> settings;  // of the run, over those of run_config()
+  int threads = 0;                    // 0: all cores
   double learning_rate = 1e-3;
   int profile = 0;  // repetitions; 0: none
   bool plan = false;
@@ -56,26 +58,30 @@ class Batches {
     shape_ = checkpoint::get(file, "inputs").type.shape;
     require_input(shape_.size() == 3 && inputs_.size() == targets_.size(),
                   "{}: inputs and targets must have the same shape [steps, B, T]", path);
-    batch_.micro_batches.resize(1);
-    data::Batch& micro = batch_.micro_batches[0];
-    for (std::int64_t i = 0; i < tokens(); ++i) {
-      micro.positions.push_back(static_cast<std::int32_t>(i % shape_[2]));
-      micro.visibility.push_back(0);
-      micro.visibility.push_back(static_cast<std::int32_t>(shape_[2]));
-    }
-    batch_.valid_tokens = micro.valid_tokens = tokens();
   }
 
-  std::int64_t tokens() const { return shape_[1] * shape_[2]; }
-  models::BatchShape shape() const { return {shape_[1], shape_[2]}; }
+  std::int64_t sequences() const { return shape_[1]; }
+  std::int64_t length() const { return shape_[2]; }
 
-  /// The batch of step `step`, from 1.
-  const data::GlobalBatch& at(std::int64_t step) {
-    const std::int64_t begin = (step - 1) % shape_[0] * tokens();
-    data::Batch& micro = batch_.micro_batches[0];
-    micro.tokens.assign(inputs_.begin() + begin, inputs_.begin() + begin + tokens());
-    micro.targets.assign(targets_.begin() + begin, targets_.begin() + begin + tokens());
-    return batch_;
+  /// The batch of step `step`, from 1, in micro-batches of so many sequences.
+  data::GlobalBatch at(std::int64_t step, std::int64_t micro_batch_size) const {
+    data::GlobalBatch batch;
+    batch.valid_tokens = sequences() * length();
+    const std::int64_t begin = (step - 1) % shape_[0] * batch.valid_tokens;
+    const std::int64_t tokens = micro_batch_size * length();
+    for (std::int64_t at = begin; at < begin + batch.valid_tokens; at += tokens) {
+      data::Batch micro;
+      micro.valid_tokens = tokens;
+      micro.tokens.assign(inputs_.begin() + at, inputs_.begin() + at + tokens);
+      micro.targets.assign(targets_.begin() + at, targets_.begin() + at + tokens);
+      for (std::int64_t i = 0; i < tokens; ++i) {
+        micro.positions.push_back(static_cast<std::int32_t>(i % length()));
+        micro.visibility.push_back(0);
+        micro.visibility.push_back(static_cast<std::int32_t>(length()));
+      }
+      batch.micro_batches.push_back(std::move(micro));
+    }
+    return batch;
   }
 
  private:
@@ -89,25 +95,16 @@ class Batches {
 
   std::vector<std::int32_t> inputs_, targets_;
   Shape shape_;
-  data::GlobalBatch batch_;
 };
 
-plan::Plan make_plan(const models::Architecture& architecture, models::BatchShape shape,
-                     const Options& asked) {
-  passes::StepOptions options;
-  options.recipe = asked.recipe == "bf16" ? passes::Recipe::bf16 : passes::Recipe::fp32;
-  options.optimizer = {0.9, 0.95, 1e-8, 0.1, 1.0};
-  options.recompute = asked.recompute;
-  passes::Runner runner;
-  passes::StepGraphs step =
-      passes::compile_step(models::loss_graph(architecture, shape), std::nullopt, options, runner);
-  std::vector<const ir::Graph*> graphs{&step.accumulate_first, &step.update};
-  if (!step.refresh.nodes().empty()) graphs.insert(graphs.begin(), &step.refresh);
-  plan::Plan plan = plan::make_plan(graphs, train::measured_machine());
-  if (asked.device == 0) return plan;
-  plan::KnownFrontiers known;
-  plan::recompute_to_fit(step, plan, asked.device, runner, known);
-  return plan::make_plan(graphs, plan.machine);
+config::RunConfig run_config(const Options& options, const Batches& batches) {
+  const std::string text = fmt::format(
+      "model.from = '{}'\ndata.path = '{}'\ndata.sequence_length = {}\ntrain.steps = 1\n"
+      "train.micro_batch_size = {}\ntrain.global_batch_size = {}\ntrain.evaluate_every = 0\n"
+      "precision.recipe = '{}'\nmemory.policy = 'resident'\n",
+      options.model, options.batches, batches.length(), batches.sequences(), batches.sequences(),
+      options.recipe);
+  return config::parse_run_config(text, "train_step", options.settings);
 }
 
 // VmHWM: the highest resident set since this program started, libraries included. (getrusage counts
@@ -124,27 +121,32 @@ void answer(const nlohmann::json& object) { std::cout << object.dump() << std::e
 
 void run(const Options& options) {
   if (options.threads > 0) set_thread_count(options.threads);
-  Batches batches(options.batches);
+  const Batches batches(options.batches);
+  config::RunConfig config = run_config(options, batches);
   const models::Architecture architecture =
       models::read_hugging_face_config(options.model + "/config.json");
-  const plan::Plan plan = make_plan(architecture, batches.shape(), options);
+  const cost::MachineDescription machine =
+      train::with_file_rates(train::measured_machine(), config.memory, train::FileRates::measured);
+  config = train::MemoryPlanner(config, architecture, machine).choose();
+  passes::Runner passes;
+  const train::CompiledRun compiled = train::compile_run(config, architecture, machine, passes);
+  const plan::Plan& plan = compiled.plan;
   if (options.plan) std::cerr << plan::describe(plan, {});
-  const runtime::Executor executor(plan);
+  const runtime::Executor executor(plan, train::executor_options(config.memory));
   train::read_parameters(architecture, *checkpoint::open_hugging_face(options.model),
                          train::into(executor));
   const train::StepRunner runner(executor, 0);
   runner.refresh();
   const DType dtype = options.recipe == "bf16" ? DType::bf16 : DType::fp32;
-  answer(
-      {{"ready", "bessemer " + options.recipe},
-       {"parameters", models::parameter_count(architecture)},
-       {"flops_per_token", models::training_flops_per_token(architecture, batches.shape().length)},
-       {"matmul_peak", plan.machine.matmul_flops(dtype)},
-       {"planned_bytes", plan.arena_bytes}});
+  answer({{"ready", "bessemer " + options.recipe},
+          {"parameters", models::parameter_count(architecture)},
+          {"flops_per_token", models::training_flops_per_token(architecture, batches.length())},
+          {"matmul_peak", plan.machine.matmul_flops(dtype)},
+          {"planned_bytes", plan.arena_bytes}});
   std::int64_t step = 0;
   for (std::int64_t count = 0; std::cin >> count;) {
     for (; count > 0; --count) {
-      const data::GlobalBatch& batch = batches.at(++step);
+      const data::GlobalBatch batch = batches.at(++step, config.train.micro_batch_size);
       const auto start = std::chrono::steady_clock::now();
       const train::StepResult result = runner.run(batch, options.learning_rate, step);
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -168,12 +170,7 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model, "Hugging Face directory")->required();
   app.add_option("--batches", options.batches, "safetensors with inputs and targets")->required();
   app.add_option("--recipe", options.recipe)->check(CLI::IsMember({"fp32", "bf16"}));
-  const std::map<std::string, bessemer::passes::RecomputePolicy> policies{
-      {"none", bessemer::passes::RecomputePolicy::none},
-      {"full", bessemer::passes::RecomputePolicy::full},
-      {"selective", bessemer::passes::RecomputePolicy::selective}};
-  app.add_option("--recompute", options.recompute)->transform(CLI::CheckedTransformer(policies));
-  app.add_option("--device", options.device, "bytes to fit in, by recomputing what is needed");
+  app.add_option("--set", options.settings, "section.key=value, as in a run file");
   app.add_option("--threads", options.threads, "0: all cores");
   app.add_option("--learning-rate", options.learning_rate);
   app.add_option("--profile", options.profile, "at the end, time every instruction so many times");

@@ -11,21 +11,24 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
-def command(way, recipe, inputs, threads):
+TORCH = {"eager": [], "compile": ["--compile"], "checkpoint": ["--checkpoint"]}
+
+
+def command(way, recipe, inputs, threads, settings):
     common = ["--model", inputs / "model", "--batches", inputs / "batches.safetensors",
               "--recipe", recipe, "--threads", threads]
     if way == "bessemer":
-        return [ROOT / "build" / "train_step", *common]
-    compiled = ["--compile"] if way == "compile" else []
-    return [sys.executable, HERE / "torch_step.py", *common, *compiled]
+        return [ROOT / "build" / "train_step", *common, *(f"--set={s}" for s in settings)]
+    return [sys.executable, HERE / "torch_step.py", *common, *TORCH[way]]
 
 
 class Worker:
-    """`way` is bessemer, eager or compile. The process starts at once; use it in a `with`."""
+    """`way` is bessemer or one of TORCH; `settings` are keys of a run file for bessemer. The process
+    starts at once; use it in a `with`."""
 
-    def __init__(self, way, recipe, inputs, threads, environment=None):
+    def __init__(self, way, recipe, inputs, threads, environment=None, settings=()):
         self.way, self.recipe, self.steps = way, recipe, []
-        arguments = [str(part) for part in command(way, recipe, inputs, threads)]
+        arguments = [str(part) for part in command(way, recipe, inputs, threads, settings)]
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
             env={**os.environ, **(environment or {})})

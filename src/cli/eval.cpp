@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/temporary_directory.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/help.h"
 #include "cli/model.h"
-#include "cli/temporary_directory.h"
 #include "cost/machine.h"
 #include "train/compile.h"
 #include "train/corpus.h"

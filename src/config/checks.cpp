@@ -129,6 +129,15 @@ void Checker::data() {
            {name, key}, "two sources are named {}; give each its own name",
            shown(d.sources[i].name));
   }
+  for (std::size_t i = 0; i < d.sources.size(); ++i) {
+    const auto& changes = d.sources[i].weight_changes;
+    const auto late = std::adjacent_find(changes.begin(), changes.end(), [](auto& a, auto& b) {
+      return b.ramp_from < a.from || b.from <= a.from;
+    });
+    unless(late == changes.end(), {fmt::format("data.source[{}].weight_changes", i)},
+           "the changes of {} must be in the order of their steps, and ramps must not overlap",
+           shown(d.sources[i].name));
+  }
   unless(!(d.tokenizer && d.vocabulary), {"data.vocabulary", "data.tokenizer"},
          "data.vocabulary sizes a tokenizer to train, and data.tokenizer names one; keep one");
   if (config_.model.vocabulary && d.vocabulary)

@@ -128,6 +128,15 @@ class SectionFields {
                [](const FileBudget& value) { return config::print(value); });
   }
 
+  template <typename T>
+  SectionFields& weight_changes(std::string key, T Section::*member, std::string doc) {
+    return add(std::move(key), member,
+               "a list of steps and weights, such as \"1000: 0.5\" or, over a ramp, "
+               "\"1000-2000: 0.5\"",
+               std::move(doc), to_weight_changes,
+               [](const std::vector<WeightChange>& value) { return config::print(value); });
+  }
+
   /// `planned` lists names that a later version will take; they are refused as such.
   template <typename T, typename Enum, std::size_t N>
   SectionFields& choice(std::string key, T Section::*member, const Named<Enum> (&names)[N],

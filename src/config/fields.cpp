@@ -103,6 +103,9 @@ void add_data(Table& table) {
       .integer("vocabulary", &D::vocabulary, from_to(257, kMostOfASize),
                "tokens of the tokenizer to train (8192)")
       .text("text_field", &D::text_field, "key of the text in a JSONL object")
+      .choice("packing", &D::packing, kPackings,
+              "of documents into sequences: whole ones where they fit, or end to end and cut where "
+              "a sequence ends")
       .real("validation_fraction", &D::validation_fraction, kShare,
             "share of each source's documents kept out of training")
       .integer("seed", &D::seed, at_least(0), "of order and split (`run.seed`)")
@@ -220,7 +223,12 @@ const std::vector<Field<DataSource>>& source_fields() {
         .text("name", &DataSource::name, "in reports (the path's file name)")
         .path("path", &DataSource::path,
               "text, or JSONL (`.jsonl`), each also `.gz` or `.zst`; or a `.bin`/`.idx` prefix")
-        .real("weight", &DataSource::weight, kPositive, "share of the tokens, relative to others");
+        .real("weight", &DataSource::weight, kNotNegative,
+              "share of the tokens, relative to the other sources'")
+        .weight_changes("weight_changes", &DataSource::weight_changes,
+                        "its weight from some step on")
+        .real("max_epochs", &DataSource::max_epochs, kPositive,
+              "how often it may be read; then the other sources go on alone (any number)");
     return made;
   }();
   return table;

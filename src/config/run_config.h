@@ -39,6 +39,7 @@ enum class OffloadTier {
   host,
   file
 };  // automatic: host if it has a budget, or no tier has
+enum class Packing { best_fit, concatenate };
 enum class Device { cpu };
 
 /// A number of bytes. Written in a run file as an integer or as text with a unit: "2GiB", "512MB".
@@ -102,11 +103,22 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
+/// A source's weight from step `from` on, reached linearly there from step `ramp_from`. Written
+/// "1000: 0.5", or with a ramp "1000-2000: 0.5".
+struct WeightChange {
+  std::int64_t ramp_from = 1;
+  std::int64_t from = 1;
+  double weight = 1.0;
+  bool operator==(const WeightChange&) const = default;
+};
+
 /// [[data.source]]: one corpus of a mixture.
 struct DataSource {
   std::string name;            // else the path's file name up to its first dot
   std::filesystem::path path;  // text, JSONL (either .gz or .zst), or a .bin/.idx prefix
   double weight = 1.0;         // share of the tokens seen, relative to the other sources'
+  std::vector<WeightChange> weight_changes;  // as training goes on, in the order of their steps
+  std::optional<double> max_epochs;          // then the other sources go on alone
   bool operator==(const DataSource&) const = default;
 };
 
@@ -119,6 +131,7 @@ struct DataConfig {
   std::optional<std::int64_t> vocabulary;  // of the tokenizer to train; filled by parse with 8192
                                            // where neither `tokenizer` nor `model.from` is given
   std::string text_field = "text";         // of a JSONL object
+  Packing packing = Packing::best_fit;     // of documents into sequences
   double validation_fraction = 0.02;       // of each source's documents, kept out of training
   std::optional<std::uint64_t> seed;       // of order and split; filled by parse with run.seed
   std::optional<std::filesystem::path> cache;  // tokenizer and token shards; absent: in the run

@@ -155,6 +155,35 @@ std::optional<OffloadItem> to_offload_item(std::string_view text) {
 }
 
 // The parts of "a, b,c" without the blanks around them.
+// Takes a number off the front of `text`; false where there is none.
+template <typename Number>
+bool take(std::string_view& text, Number& number) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{}) return false;
+  text.remove_prefix(static_cast<std::size_t>(rest - text.data()));
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  return true;
+}
+
+bool take(std::string_view& text, char c) {
+  if (!text.starts_with(c)) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+std::optional<WeightChange> to_weight_change(std::string_view text) {
+  WeightChange change;
+  if (!take(text, change.ramp_from)) return {};
+  change.from = change.ramp_from;
+  if (take(text, '-') && !take(text, change.from)) return {};
+  if (!take(text, ':') || !take(text, change.weight) || !text.empty()) return {};
+  const bool good = change.ramp_from >= 1 && change.from >= change.ramp_from &&
+                    std::isfinite(change.weight) && change.weight >= 0;
+  if (!good) return {};
+  return change;
+}
+
 std::vector<std::string> split_at_commas(std::string_view text) {
   std::vector<std::string> parts;
   for (;;) {
@@ -188,6 +217,24 @@ std::optional<std::vector<OffloadItem>> to_offload(const Value& value) {
   return items;
 }
 
+std::optional<std::vector<WeightChange>> to_weight_changes(const Value& value) {
+  std::vector<std::string> texts;
+  if (const auto* list = std::get_if<std::vector<std::string>>(&value.scalar)) {
+    texts = *list;
+  } else if (const auto text = to_text(value)) {
+    texts = split_at_commas(*text);
+  } else {
+    return {};
+  }
+  std::vector<WeightChange> changes;
+  for (const std::string& text : texts) {
+    const auto change = to_weight_change(text);
+    if (!change) return {};
+    changes.push_back(*change);
+  }
+  return changes;
+}
+
 std::optional<FileBudget> to_file_budget(const Value& value) {
   const auto text = to_text(value);
   if (!text) return {};
@@ -204,6 +251,17 @@ std::string print(const std::vector<OffloadItem>& value) {
     std::string name(name_of(item.what));
     if (item.to != OffloadTier::automatic) name += fmt::format(":{}", name_of(item.to));
     text += (text.empty() ? "" : ", ") + print(std::string_view(name));
+  }
+  return "[" + text + "]";
+}
+
+std::string print(const std::vector<WeightChange>& value) {
+  std::string text;
+  for (const WeightChange& change : value) {
+    std::string steps = fmt::format("{}", change.from);
+    if (change.ramp_from != change.from) steps = fmt::format("{}-{}", change.ramp_from, steps);
+    text += (text.empty() ? "" : ", ") +
+            print(std::string_view(fmt::format("{}: {}", steps, print(change.weight))));
   }
   return "[" + text + "]";
 }

@@ -53,6 +53,8 @@ std::optional<Bytes> to_bytes(const Value& value);  // 1024, "2GiB", "1.5 GB"; a
 /// ["optimizer", "activations:file"], or one text with commas between; "none" and [] are empty.
 std::optional<std::vector<OffloadItem>> to_offload(const Value& value);
 std::optional<FileBudget> to_file_budget(const Value& value);  // "/directory:64GiB"
+/// ["1000: 0.5", "2000-3000: 0.1"], or one text with commas between; [] is empty.
+std::optional<std::vector<WeightChange>> to_weight_changes(const Value& value);
 
 // TOML text that reads back to the same value.
 std::string print(std::int64_t value);
@@ -62,5 +64,6 @@ std::string print(std::string_view value);
 std::string print(Bytes value);  // the largest binary unit that divides it
 std::string print(const std::vector<OffloadItem>& value);
 std::string print(const FileBudget& value);
+std::string print(const std::vector<WeightChange>& value);
 
 }  // namespace bessemer::config

@@ -1,7 +1,6 @@
 #include "data/dataset.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -10,6 +9,8 @@ namespace bessemer::data {
 namespace {
 
 constexpr std::uint32_t kSite = 0x0EDE2;  // sets these draws apart from all others
+
+constexpr std::uint64_t kPackingOrder = ~std::uint64_t{0};  // no epoch
 
 std::uint64_t epoch_seed(std::uint64_t seed, std::uint32_t source, std::uint64_t epoch) {
   const PhiloxCounter words = CounterRng(seed, source, kSite).block(epoch);
@@ -35,11 +36,12 @@ Dataset::Dataset(std::shared_ptr<const IndexedDataset> tokens, DocumentSet docum
   require_input(offsets_.back() >= 2,
                 "{}: the chosen documents have {} tokens, expected two at least; give more text",
                 data_->name(), offsets_.back());
-  const auto length = static_cast<std::uint64_t>(options_.sequence_length);
-  const std::uint64_t predictions = offsets_.back() - 1;
-  const std::uint64_t whole = predictions / length;
-  const bool pad = options_.tail == Tail::pad && predictions % length != 0;
-  sequences_ = std::max<std::uint64_t>(whole + (pad ? 1 : 0), 1);
+  layout_ = options_.packing == Packing::best_fit
+                ? pack_best_fit(offsets_, options_.sequence_length,
+                                epoch_seed(options_.seed, options_.source, kPackingOrder))
+                : concatenate(offsets_, options_.sequence_length, options_.tail);
+  require_input(layout_->sequences() > 0, "{}: no document has two tokens; give more text",
+                data_->name());
 }
 
 /// Tokens of document i of the set as the file has them.
@@ -65,10 +67,22 @@ bool Dataset::holds_end_of_text() const {
   return any;
 }
 
-std::uint64_t Dataset::window(std::uint64_t index) const {
-  if (options_.order == Order::corpus) return index % sequences_;
-  const std::uint64_t seed = epoch_seed(options_.seed, options_.source, index / sequences_);
-  return Permutation(sequences_, seed)(index % sequences_);
+std::uint64_t Dataset::permuted(std::uint64_t index) const {
+  const std::uint64_t count = sequences();
+  if (options_.order == Order::corpus) return index % count;
+  const std::uint64_t seed = epoch_seed(options_.seed, options_.source, index / count);
+  return Permutation(count, seed)(index % count);
+}
+
+double Dataset::padding() const {
+  const auto positions =
+      static_cast<double>(sequences()) * static_cast<double>(options_.sequence_length);
+  return static_cast<double>(layout_->padding()) / positions;
+}
+
+/// Where the set begins in its document: only a set of one may begin within it.
+std::uint64_t Dataset::first_token() const {
+  return documents_.documents.size() == 1 ? documents_.begin : 0;
 }
 
 /// Tokens [begin, begin + out.size()) of document i's part of the stream.
@@ -79,52 +93,71 @@ void Dataset::read_part(std::size_t i, std::uint64_t begin, std::span<std::int32
   std::fill(out.begin() + static_cast<std::ptrdiff_t>(n), out.end(), options_.end_of_text);
   if (n == 0) return;
   const std::uint32_t document = documents_.documents[i];
-  const std::uint64_t skip = documents_.documents.size() == 1 ? documents_.begin : 0;
-  data_->read(document, skip + begin, out.first(n));
+  data_->read(document, first_token() + begin, out.first(n));
   for (std::size_t t = 0; t < n; ++t) {
     require_input(out[t] >= 0 && out[t] < options_.vocabulary,
                   "{}: document {}: token {} is {}, expected an id below {}; the file was made "
                   "with another tokenizer",
-                  data_->name(), document, skip + begin + t, out[t], options_.vocabulary);
+                  data_->name(), document, first_token() + begin + t, out[t], options_.vocabulary);
   }
 }
 
-std::int64_t Dataset::read(std::uint64_t index, const SequenceView& out) const {
-  const auto length = static_cast<std::uint64_t>(options_.sequence_length);
-  const std::uint64_t start = window(index) * length;
-  const std::uint64_t stop = std::min(start + length, offsets_.back());
-  const auto after = std::upper_bound(offsets_.begin(), offsets_.end(), start);
-  auto document = static_cast<std::size_t>(after - offsets_.begin()) - 1;
-  std::int64_t valid = 0;
-  std::uint64_t filled = 0;
-  const auto mark_part = [&](std::uint64_t end) {
-    for (std::uint64_t t = filled; t < end; ++t) {
-      out.positions[t] = static_cast<std::int32_t>(t - filled);
-      out.visibility[2 * t] = static_cast<std::int32_t>(filled);
-      out.visibility[2 * t + 1] = static_cast<std::int32_t>(end);
-    }
-  };
-  for (; start + filled < stop; ++document) {
-    const std::uint64_t document_end = offsets_[document + 1];
-    const std::uint64_t end = std::min(document_end, stop) - start;
-    if (end <= filled) continue;  // an empty document
-    const std::uint64_t begin = start + filled - offsets_[document];
-    const std::size_t n = end - filled;
-    const auto tokens = out.tokens.subspan(filled, n);
-    const auto targets = out.targets.subspan(filled, n);
-    read_part(document, begin, tokens);
+// Fills a sequence part by part.
+class Dataset::Writer {
+ public:
+  Writer(const Dataset& dataset, const SequenceView& out) : dataset_(dataset), out_(out) {}
+
+  void add(const Part& part) {
+    const auto& offsets = dataset_.offsets_;
+    const auto tokens = out_.tokens.subspan(filled_, part.count);
+    const auto targets = out_.targets.subspan(filled_, part.count);
+    dataset_.read_part(part.stream, part.begin, tokens);
     std::copy(tokens.begin() + 1, tokens.end(), targets.begin());
     targets.back() = -1;
-    if (start + end < document_end) read_part(document, begin + n, targets.last(1));
-    valid += static_cast<std::int64_t>(n) - (targets.back() < 0 ? 1 : 0);
-    mark_part(end);
-    filled = end;
+    const std::uint64_t end = std::uint64_t{part.begin} + part.count;
+    const bool goes_on = end < offsets[part.stream + 1] - offsets[part.stream];
+    if (goes_on) dataset_.read_part(part.stream, end, targets.last(1));
+    valid_ += part.count - (goes_on ? 0 : 1);
+    mark(part.count);
   }
-  std::fill(out.tokens.begin() + static_cast<std::ptrdiff_t>(filled), out.tokens.end(),
-            options_.end_of_text);
-  std::fill(out.targets.begin() + static_cast<std::ptrdiff_t>(filled), out.targets.end(), -1);
-  mark_part(length);
-  return valid;
+
+  /// The rest is padding. Returns how many targets are not -1.
+  std::int64_t finish() {
+    const auto rest = static_cast<std::ptrdiff_t>(filled_);
+    std::fill(out_.tokens.begin() + rest, out_.tokens.end(), dataset_.options_.end_of_text);
+    std::fill(out_.targets.begin() + rest, out_.targets.end(), -1);
+    mark(out_.tokens.size() - filled_);
+    return valid_;
+  }
+
+ private:
+  // The next `count` positions see each other and nothing else.
+  void mark(std::size_t count) {
+    for (std::size_t t = 0; t < count; ++t) {
+      out_.positions[filled_ + t] = static_cast<std::int32_t>(t);
+      out_.visibility[2 * (filled_ + t)] = static_cast<std::int32_t>(filled_);
+      out_.visibility[2 * (filled_ + t) + 1] = static_cast<std::int32_t>(filled_ + count);
+    }
+    filled_ += count;
+  }
+
+  const Dataset& dataset_;
+  const SequenceView& out_;
+  std::size_t filled_ = 0;
+  std::int64_t valid_ = 0;
+};
+
+std::int64_t Dataset::read(std::uint64_t index, const SequenceView& out) const {
+  Writer writer(*this, out);
+  layout_->visit(permuted(index), [&writer](const Part& part) { writer.add(part); });
+  return writer.finish();
+}
+
+void Dataset::visit(std::uint64_t index, const OriginVisitor& visitor) const {
+  layout_->visit(permuted(index), [&](const Part& part) {
+    visitor({options_.source, documents_.documents[part.stream], first_token() + part.begin,
+             part.count});
+  });
 }
 
 }  // namespace bessemer::data

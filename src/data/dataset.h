@@ -1,19 +1,17 @@
 // Sequences of fixed length, packed from documents.
 //
-// The documents of a set, each followed by an end-of-text token, form one stream. Sequence w is
-// the window [w·T, (w+1)·T) of it; its targets are the same window one token later. Within a
-// sequence, every document's part stands alone:
+// Each document of a set is followed by an end-of-text token; a layout (layout.h) says which
+// tokens of which documents make a sequence. Within a sequence, every document's part stands alone:
 //
+//   targets     the document's next token; −1 behind its end-of-text token and for padding
 //   visibility  [start, end) of the part, in the sequence: what attention may see
 //   positions   count from 0 in each part
-//   targets     −1 behind a document's end-of-text token: that token is predicted, what follows
-//               is not
 //
 // Token files built with Megatron's --append-eod hold the end-of-text tokens already; a sample of
 // documents tells, and then none are added.
 //
-// Order: sequence N of a source with S sequences is window P(N mod S), P the permutation of
-// (seed, source, epoch N div S). It is computed, never replayed.
+// Order: sequence N of a source with S sequences is sequence P(N mod S) of its layout, P the
+// permutation of (seed, source, epoch N div S). It is computed, never replayed.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +20,7 @@
 #include <vector>
 
 #include "data/indexed_dataset.h"
+#include "data/layout.h"
 #include "data/split.h"
 
 namespace bessemer::data {
@@ -32,6 +31,16 @@ struct SequenceView {
   std::span<std::int32_t> visibility;                  // [T, 2]
 };
 
+/// Tokens [begin, begin + count) of a document of a source, the end-of-text token behind it
+/// included.
+struct Origin {
+  std::uint32_t source = 0;
+  std::uint32_t document = 0;
+  std::uint64_t begin = 0;
+  std::uint32_t count = 0;
+};
+using OriginVisitor = std::function<void(const Origin&)>;
+
 /// An endless supply of sequences, each a function of its index. Any number of threads.
 class SequenceSource {
  public:
@@ -40,13 +49,14 @@ class SequenceSource {
 
   /// Writes sequence `index` and returns how many of its targets are not −1.
   virtual std::int64_t read(std::uint64_t index, const SequenceView& out) const = 0;
+
+  /// Where the tokens of sequence `index` are from, in order; no token is read.
+  virtual void visit(std::uint64_t index, const OriginVisitor& visitor) const = 0;
 };
 
 enum class Order { shuffled, corpus };
 
-/// Tokens behind the last whole sequence: `drop` leaves them out (unless there is no whole one),
-/// `pad` gives a last sequence filled up with end-of-text tokens that are not predicted.
-enum class Tail { drop, pad };
+enum class Packing { concatenate, best_fit };
 
 struct DatasetOptions {
   std::int64_t sequence_length = 0;
@@ -55,7 +65,8 @@ struct DatasetOptions {
   std::uint64_t seed = 0;
   std::uint32_t source = 0;  // sources of one mixture differ in it
   Order order = Order::shuffled;
-  Tail tail = Tail::drop;
+  Packing packing = Packing::concatenate;
+  Tail tail = Tail::drop;  // of concatenated documents
 };
 
 class Dataset final : public SequenceSource {
@@ -66,26 +77,32 @@ class Dataset final : public SequenceSource {
 
   std::int64_t sequence_length() const override { return options_.sequence_length; }
   std::int64_t read(std::uint64_t index, const SequenceView& out) const override;
+  void visit(std::uint64_t index, const OriginVisitor& visitor) const override;
 
   /// Sequences of one epoch.
-  std::uint64_t sequences() const { return sequences_; }
+  std::uint64_t sequences() const { return layout_->sequences(); }
 
-  /// Tokens of the stream, end-of-text tokens included.
+  /// Tokens of the documents, end-of-text tokens included.
   std::uint64_t tokens() const { return offsets_.back(); }
 
-  /// The window that sequence `index` is.
-  std::uint64_t window(std::uint64_t index) const;
+  /// Share of an epoch's positions without a token.
+  double padding() const;
+
+  /// Which sequence of the layout sequence `index` is.
+  std::uint64_t permuted(std::uint64_t index) const;
 
  private:
   bool holds_end_of_text() const;
   std::uint64_t stored_length(std::size_t i) const;
+  std::uint64_t first_token() const;
   void read_part(std::size_t i, std::uint64_t begin, std::span<std::int32_t> out) const;
+  class Writer;
 
   std::shared_ptr<const IndexedDataset> data_;
   DocumentSet documents_;
   DatasetOptions options_;
-  std::vector<std::uint64_t> offsets_;  // in the stream, of each document of the set, and the end
-  std::uint64_t sequences_ = 0;
+  std::vector<std::uint64_t> offsets_;    // of each document of the set end to end, and the end
+  std::unique_ptr<const Layout> layout_;  // looks at offsets_
 };
 
 }  // namespace bessemer::data

@@ -1,7 +1,8 @@
 // Batches, prepared one step ahead on a thread of their own.
 //
 // The whole state is one integer, the index of the next sequence: a loader started at N gives
-// what one that has advanced to N gives. Buffers are made once; a steady `next` allocates nothing.
+// what one that has advanced to N gives. Buffers are made once; a steady `next` allocates nothing
+// (the loader's own thread does, where it balances).
 #pragma once
 
 #include <array>
@@ -13,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "data/balance.h"
 #include "data/dataset.h"
 
 namespace bessemer::data {
@@ -32,14 +34,16 @@ struct GlobalBatch {
 };
 
 struct LoaderOptions {
-  std::int64_t micro_batch_size = 1;  // sequences
-  std::int64_t micro_batches = 1;     // in a step, on this rank
-  std::int64_t rank = 0, ranks = 1;   // of the data-parallel axis
-  std::uint64_t first_sequence = 0;   // where to start: what position() gave
+  std::int64_t micro_batch_size = 1;       // sequences
+  std::int64_t micro_batches = 1;          // in a step, on this rank
+  std::int64_t rank = 0, ranks = 1;        // of the data-parallel axis
+  std::uint64_t first_sequence = 0;        // where to start: what position() gave
+  Balance balance = Balance::round_robin;  // with several ranks
+  SequenceCost cost = {};                  // what is balanced
 };
 
-/// A step takes micro_batch_size · micro_batches · ranks sequences. Micro-batch m of rank r has
-/// those from (m · ranks + r) · micro_batch_size on. For one consuming thread.
+/// A step takes micro_batch_size · micro_batches · ranks sequences; balance.h says which of them
+/// each rank has. For one consuming thread.
 class Loader {
  public:
   Loader(std::shared_ptr<const SequenceSource> source, LoaderOptions options);
@@ -61,10 +65,13 @@ class Loader {
 
  private:
   void work();
-  void fill(GlobalBatch& batch, std::uint64_t first) const;
+  void fill(GlobalBatch& batch, std::uint64_t first);
+  void balance_step(std::uint64_t first);
 
   std::shared_ptr<const SequenceSource> source_;
   LoaderOptions options_;
+  BatchShape shape_;
+  std::vector<std::uint32_t> order_;  // by place in the step, the sequence that stands there
   std::array<GlobalBatch, 2> buffers_;
   std::size_t front_ = 0;  // the caller's buffer; the thread has the other
   std::uint64_t position_;

@@ -10,9 +10,9 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "ops/movement.h"
 #include "plan/assign.h"
 #include "plan/plan.h"
-#include "ops/movement.h"
 #include "plan/storage.h"
 #include "plan/streams.h"
 

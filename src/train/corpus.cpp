@@ -1,6 +1,7 @@
 #include "train/corpus.h"
 
 #include <chrono>
+#include <cmath>
 
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "data/source.h"
 #include "data/split.h"
 #include "data/tokenizer_json.h"
+#include "train/mixture_stages.h"
 
 namespace bessemer::train {
 namespace {
@@ -94,6 +96,22 @@ std::vector<std::filesystem::path> prefixes_of(const config::RunConfig& config,
   return prefixes;
 }
 
+// Sequences that a source may give.
+std::uint64_t limit_of(const config::DataSource& source, const data::Dataset& dataset) {
+  if (!source.max_epochs) return data::MixtureSchedule::kEndless;
+  return static_cast<std::uint64_t>(
+      std::ceil(*source.max_epochs * static_cast<double>(dataset.sequences())));
+}
+
+void check_length(const data::MixtureSchedule& schedule, const config::RunConfig& config,
+                  std::int64_t sequences_per_step) {
+  const std::uint64_t steps = schedule.sequences() / static_cast<std::uint64_t>(sequences_per_step);
+  require_input(steps >= static_cast<std::uint64_t>(config::total_steps(config)),
+                "the data ends after step {} of {}: every source has been read max_epochs times "
+                "then; raise max_epochs, or lower train.steps",
+                steps, config::total_steps(config));
+}
+
 }  // namespace
 
 void check_sources(const config::RunConfig& config) {
@@ -142,7 +160,7 @@ Corpus prepare_corpus(const config::RunConfig& config) {
   corpus.vocabulary = corpus.tokenizer->vocabulary_size();
 
   std::vector<std::shared_ptr<const data::SequenceSource>> sources;
-  std::vector<double> weights;
+  std::vector<std::uint64_t> limits;
   const std::vector<std::filesystem::path> prefixes = prefixes_of(config, built);
   for (std::size_t i = 0; i < prefixes.size(); ++i) {
     const auto tokens =
@@ -155,18 +173,26 @@ Corpus prepare_corpus(const config::RunConfig& config) {
     dataset.vocabulary = corpus.vocabulary;
     dataset.seed = *config.data.seed;
     dataset.source = static_cast<std::uint32_t>(i);
+    dataset.packing = config.data.packing == config::Packing::best_fit ? data::Packing::best_fit
+                                                                       : data::Packing::concatenate;
     const auto training = std::make_shared<const data::Dataset>(tokens, split.train, dataset);
     corpus.training_tokens += training->tokens();
+    log::info("source {}: {} sequences an epoch, {:.2f}% of them padding",
+              config.data.sources[i].name, training->sequences(), 100 * training->padding());
     sources.push_back(training);
-    weights.push_back(config.data.sources[i].weight);
+    limits.push_back(limit_of(config.data.sources[i], *training));
     if (split.validation.documents.empty()) continue;
     dataset.order = data::Order::corpus;
+    dataset.packing = data::Packing::concatenate;
     dataset.tail = data::Tail::pad;
     corpus.validation.push_back(
         {config.data.sources[i].name,
          std::make_shared<const data::Dataset>(tokens, split.validation, dataset)});
   }
-  corpus.training = std::make_shared<const data::Mixture>(std::move(sources), weights);
+  const std::int64_t step = *config.train.global_batch_size;
+  data::MixtureSchedule schedule(mixture_stages(config.data.sources, step), limits);
+  check_length(schedule, config, step);
+  corpus.training = std::make_shared<const data::Mixture>(std::move(sources), std::move(schedule));
   return corpus;
 }
 

@@ -6,14 +6,13 @@
 
 #include "checkpoint/manifest.h"
 #include "checkpoint/run_lock.h"
-#include "temporary.h"
+#include "tensors.h"
 
 namespace bessemer::checkpoint {
 namespace {
 
 using testing::expect_input_error;
 using testing::listing;
-using testing::TemporaryDirectory;
 using testing::Tensors;
 using testing::write_bytes;
 

@@ -11,14 +11,13 @@
 
 #include "checkpoint/background_writer.h"
 #include "checkpoint/checkpoint.h"
-#include "temporary.h"
+#include "tensors.h"
 
 namespace bessemer::checkpoint {
 namespace {
 
 using testing::expect_input_error;
 using testing::listing;
-using testing::TemporaryDirectory;
 using testing::Tensors;
 using testing::write_bytes;
 

@@ -1,14 +1,13 @@
 #include "checkpoint/hugging_face.h"
 
 #include "checkpoint/safetensors.h"
-#include "temporary.h"
+#include "tensors.h"
 
 namespace bessemer::checkpoint {
 namespace {
 
 using testing::expect_input_error;
 using testing::listing;
-using testing::TemporaryDirectory;
 using testing::Tensors;
 using testing::write_bytes;
 

@@ -4,13 +4,12 @@
 
 #include "checkpoint/safetensors_dtype.h"
 #include "support/tensor.h"
-#include "temporary.h"
+#include "tensors.h"
 
 namespace bessemer::checkpoint {
 namespace {
 
 using testing::expect_input_error;
-using testing::TemporaryDirectory;
 using testing::Tensors;
 
 std::string file_of(const std::string& header, std::size_t data_bytes) {

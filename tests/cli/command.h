@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/temporary_directory.h"
 #include "cli/cli.h"
 
 namespace bessemer::cli {
@@ -29,19 +30,13 @@ class CommandTest : public testing::Test {
  protected:
   void SetUp() override {
     before_ = std::filesystem::current_path();
-    std::string name = (std::filesystem::temp_directory_path() / "bessemer-cli-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    directory_ = name;
-    std::filesystem::current_path(directory_);
+    std::filesystem::current_path(directory());
   }
-  void TearDown() override {
-    std::filesystem::current_path(before_);
-    std::filesystem::remove_all(directory_);
-  }
+  void TearDown() override { std::filesystem::current_path(before_); }
 
   /// `input` becomes the standard input.
   Outcome run(const std::vector<std::string>& arguments, const std::string& input = "") {
-    const std::filesystem::path stdin_file = directory_ / ".stdin";
+    const std::filesystem::path stdin_file = directory() / ".stdin";
     write(stdin_file, input);
     const int saved = ::dup(STDIN_FILENO);
     const int given = ::open(stdin_file.c_str(), O_RDONLY);
@@ -68,16 +63,17 @@ class CommandTest : public testing::Test {
   /// Names of what lies in the test's directory, sorted.
   std::vector<std::string> files() const {
     std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(directory_)) {
-      names.push_back(std::filesystem::relative(entry.path(), directory_).string());
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(directory())) {
+      names.push_back(std::filesystem::relative(entry.path(), directory()).string());
     }
     std::sort(names.begin(), names.end());
     return names;
   }
 
-  std::filesystem::path directory_;
+  const std::filesystem::path& directory() const { return temporary_.path(); }
 
  private:
+  TemporaryDirectory temporary_;
   std::filesystem::path before_;
 };
 

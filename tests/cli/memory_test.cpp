@@ -86,7 +86,7 @@ class MemoryTest : public CommandTest {
  protected:
   void SetUp() override {
     CommandTest::SetUp();
-    ::setenv("XDG_CACHE_HOME", (directory_ / "cache").c_str(), 1);
+    ::setenv("XDG_CACHE_HOME", (directory() / "cache").c_str(), 1);
     cost::save(cost::describe_here(), train::calibration_path());  // nothing is measured
     const CounterRng random(0, 0, 0);
     std::string text;

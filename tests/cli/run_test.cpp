@@ -32,7 +32,7 @@ class RunTest : public CommandTest {
  protected:
   void SetUp() override {
     CommandTest::SetUp();
-    ::setenv("XDG_CACHE_HOME", (directory_ / "cache").c_str(), 1);
+    ::setenv("XDG_CACHE_HOME", (directory() / "cache").c_str(), 1);
     cost::save(cost::describe_here(), train::calibration_path());  // nothing is measured
     std::string text;
     for (int i = 0; i < 100; ++i) text += "the cat sat on the mat, then the rat sat there\n";

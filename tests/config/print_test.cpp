@@ -49,6 +49,8 @@ cache = "cache dir"
 name = "one"
 path = "a.jsonl"
 weight = 0.1
+weight_changes = ["1000: 0.5", "2000-3000: 0"]
+max_epochs = 2.5
 [[data.source]]
 path = "é/b.txt"
 [train]
@@ -173,6 +175,21 @@ TEST(Offload, ReadsListsAndText) {
   EXPECT_EQ(text("none"), Items{});
   EXPECT_EQ(print(Items{}), "[]");
   for (const char* bad : {"", "all", "optimizer:", "optimizer:device", ",", "optimizer,"}) {
+    EXPECT_EQ(text(bad), std::nullopt) << bad;
+  }
+}
+
+TEST(WeightChanges, ReadAndPrint) {
+  using Changes = std::vector<WeightChange>;
+  const auto text = [](const char* t) { return to_weight_changes(Value{std::string(t), {}}); };
+  const Changes two{{1000, 1000, 0.5}, {2000, 3000, 0.1}};
+  EXPECT_EQ(text("1000: 0.5, 2000-3000: 0.1"), two);
+  EXPECT_EQ(text("1000 :0.5,2000 - 3000 : 1e-1"), two);
+  EXPECT_EQ(to_weight_changes(Value{std::vector<std::string>{"1000:0.5", "2000-3000:0.1"}, {}}),
+            two);
+  EXPECT_EQ(print(two), "[\"1000: 0.5\", \"2000-3000: 0.1\"]");
+  for (const char* bad : {"", "5", "5:", ":1", "0: 1", "-3: 1", "9-5: 1", "5: -1", "5: nan",
+                          "5: inf", "5: 1 x", "5-: 1", "5: 1,"}) {
     EXPECT_EQ(text(bad), std::nullopt) << bad;
   }
 }

@@ -8,21 +8,16 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/temporary_directory.h"
 
 namespace bessemer::cost {
 namespace {
 
 class Calibration : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "bessemer-cost-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    directory_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
-  std::filesystem::path path() const { return directory_ / "machine.json"; }
+  std::filesystem::path path() const { return directory_.path() / "machine.json"; }
 
-  std::filesystem::path directory_;
+  TemporaryDirectory directory_;
 };
 
 TEST_F(Calibration, ComesBack) {

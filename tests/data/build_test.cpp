@@ -10,7 +10,7 @@
 #include "base/parallel.h"
 #include "data/indexed_dataset.h"
 #include "data/random_text.h"
-#include "data/temporary_directory.h"
+#include "data/data_directory.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::data {
@@ -46,7 +46,7 @@ class BuildTest : public testing::Test {
     return tokenizer.decode(ids);
   }
 
-  TemporaryDirectory input_, output_;
+  DataDirectory input_, output_;
   std::string long_text_;
   BuildOptions options_;
 };

@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "data/loader.h"
 #include "data/mixture.h"
-#include "data/temporary_directory.h"
+#include "data/data_directory.h"
 
 namespace bessemer::data {
 namespace {
@@ -79,7 +79,7 @@ class DatasetTest : public testing::Test {
     return documents;
   }
 
-  TemporaryDirectory directory_;
+  DataDirectory directory_;
   int files_ = 0;
 };
 
@@ -131,14 +131,19 @@ TEST_F(DatasetTest, StoredEndOfTextTokensAreNotDoubled) {
 
 // Every prediction of the stream is made once an epoch, whatever the documents.
 TEST_F(DatasetTest, EveryTokenIsPredictedOnce) {
-  for (const Tail tail : {Tail::pad, Tail::drop}) {
+  const std::pair<Packing, Tail> kWays[] = {{Packing::concatenate, Tail::pad},
+                                            {Packing::concatenate, Tail::drop},
+                                            {Packing::best_fit, Tail::drop}};
+  for (const auto& [packing, tail] : kWays) {
     DatasetOptions made = options(16);
+    made.packing = packing;
     made.tail = tail;
     const std::vector<Ids> documents = random_documents(4, 300);
     std::map<std::pair<std::int32_t, std::int32_t>, int> wanted, seen;
     std::size_t position = 0, limit = SIZE_MAX;
     const auto data = dataset(documents, made);
-    if (tail == Tail::drop) limit = data->sequences() * 16;
+    const bool drops = packing == Packing::concatenate && tail == Tail::drop;
+    if (drops) limit = data->sequences() * 16;
     for (const Ids& document : documents) {
       for (std::size_t t = 0; t < document.size(); ++t, ++position) {
         const std::int32_t next = t + 1 < document.size() ? document[t + 1] : kEnd;
@@ -159,20 +164,43 @@ TEST_F(DatasetTest, EveryTokenIsPredictedOnce) {
   }
 }
 
+// What a sequence is said to be made of is what it reads.
+TEST_F(DatasetTest, VisitsWhatItReads) {
+  const std::vector<Ids> documents = random_documents(6, 200);
+  for (const Packing packing : {Packing::concatenate, Packing::best_fit}) {
+    DatasetOptions made = options(32);
+    made.packing = packing;
+    made.source = 3;
+    const auto data = dataset(documents, made);
+    for (std::uint64_t n = 0; n < data->sequences(); ++n) {
+      Ids tokens;
+      data->visit(n, [&](const Origin& origin) {
+        EXPECT_EQ(origin.source, 3u);
+        for (std::uint64_t t = origin.begin; t < origin.begin + origin.count; ++t) {
+          const Ids& document = documents[origin.document];
+          tokens.push_back(t < document.size() ? document[t] : kEnd);
+        }
+      });
+      tokens.resize(32, kEnd);
+      EXPECT_EQ(read(*data, n).tokens, tokens);
+    }
+  }
+}
+
 TEST_F(DatasetTest, EpochsArePermutationsThatDiffer) {
   DatasetOptions made = options(4);
   made.seed = 11;
   const auto data = dataset(random_documents(1, 100), made);
   std::vector<std::vector<std::uint64_t>> epochs(2);
   for (std::uint64_t n = 0; n < 2 * data->sequences(); ++n) {
-    epochs[n / data->sequences()].push_back(data->window(n));
+    epochs[n / data->sequences()].push_back(data->permuted(n));
   }
   EXPECT_NE(epochs[0], epochs[1]);
   for (const auto& epoch : epochs) {
     EXPECT_EQ(std::set<std::uint64_t>(epoch.begin(), epoch.end()).size(), data->sequences());
   }
   made.source = 1;
-  EXPECT_NE(dataset(random_documents(1, 100), made)->window(3), data->window(3));
+  EXPECT_NE(dataset(random_documents(1, 100), made)->permuted(3), data->permuted(3));
 }
 
 TEST_F(DatasetTest, AnIdOutsideTheVocabularyNamesFileAndDocument) {
@@ -271,10 +299,11 @@ TEST_F(DatasetTest, AMixtureReadsEachSourceInItsOwnOrder) {
     made.source = s;
     sources.push_back(dataset(random_documents(s, 50 + 10 * s), made));
   }
-  const Mixture mixture(sources, std::vector<double>{5, 3, 2});
+  const std::vector<std::uint64_t> endless(3, MixtureSchedule::kEndless);
+  const Mixture mixture(sources, MixtureSchedule({{0, {5, 3, 2}}}, endless));
   std::vector<std::uint64_t> counts(3, 0);
   for (std::uint64_t n = 0; n < 500; ++n) {
-    const auto turn = mixture.interleave()(n);
+    const auto turn = mixture.schedule()(n);
     EXPECT_EQ(read(mixture, n).tokens, read(*sources[turn.source], counts[turn.source]++).tokens);
   }
 }
@@ -321,6 +350,41 @@ TEST_F(DatasetTest, RanksShareTheStepBetweenThem) {
       EXPECT_EQ(got.batch.micro_batches[m].tokens, expected.batch.micro_batches[place].tokens);
     }
     EXPECT_EQ(loader.position(), whole.position());
+  }
+}
+
+// Balancing moves sequences between ranks and micro-batches, never between steps.
+TEST_F(DatasetTest, ABalancedStepHasTheSameSequences) {
+  DatasetOptions packed = options(64);
+  packed.packing = Packing::best_fit;
+  const auto data = dataset(random_documents(8, 3000), packed);
+  const auto step_of = [&](Balance balance, std::int64_t ranks, int step) {
+    std::multiset<Ids> sequences;
+    LoaderOptions made;
+    made.balance = balance;
+    made.cost = {0, 1};
+    made.ranks = ranks;
+    made.micro_batch_size = 2;
+    made.micro_batches = 12 / ranks;
+    for (made.rank = 0; made.rank < ranks; ++made.rank) {
+      Loader loader(data, made);
+      for (int s = 0; s < step; ++s) loader.next();
+      for (const Batch& batch : loader.next().batch.micro_batches) {
+        const auto middle = batch.tokens.begin() + 64;
+        sequences.emplace(batch.tokens.begin(), middle);
+        sequences.emplace(middle, batch.tokens.end());
+      }
+    }
+    return sequences;
+  };
+  for (int step = 0; step < 3; ++step) {
+    const auto expected = step_of(Balance::round_robin, 1, step);
+    EXPECT_EQ(expected.size(), 24u);
+    for (const Balance balance : {Balance::greedy, Balance::karmarkar_karp}) {
+      for (const std::int64_t ranks : {2, 3, 6}) {
+        EXPECT_EQ(step_of(balance, ranks, step), expected) << ranks;
+      }
+    }
   }
 }
 

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "data/temporary_directory.h"
+#include "data/data_directory.h"
 
 namespace bessemer::data {
 namespace {
@@ -39,7 +39,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 }
 
 TEST(IndexedDataset, ReadsWhatWasWritten) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   for (const TokenType type : {TokenType::uint16, TokenType::int32}) {
     write_documents(directory.path() / "d", type);
     const auto dataset = IndexedDataset::open(directory.path() / "d");
@@ -54,7 +54,7 @@ TEST(IndexedDataset, ReadsWhatWasWritten) {
 }
 
 TEST(IndexedDataset, IsMegatronsFormatByteForByte) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   IndexedDatasetWriter writer(directory.path() / "d", TokenType::uint16);
   writer.append(Ids{258, 3});
   writer.end_document();
@@ -68,7 +68,7 @@ TEST(IndexedDataset, IsMegatronsFormatByteForByte) {
 }
 
 TEST(IndexedDataset, NothingAppearsBeforeItIsWhole) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   {
     IndexedDatasetWriter writer(directory.path() / "d", TokenType::int32);
     writer.append(Ids{1, 2});
@@ -96,7 +96,7 @@ class Corruption : public testing::Test {
     return open(idx, bin_);
   }
 
-  TemporaryDirectory directory_;
+  DataDirectory directory_;
   std::string idx_, bin_;
 };
 
@@ -157,7 +157,7 @@ TEST_F(Corruption, AnyFlippedBitIsSurvived) {
 }
 
 TEST(IndexedDataset, DocumentsOfSeveralSequences) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   IndexedDatasetWriter writer(directory.path() / "d", TokenType::uint16);
   for (const Ids& sequence : {Ids{1, 2}, Ids{3}, Ids{4, 5}}) {
     writer.append(sequence);

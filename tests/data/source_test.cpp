@@ -11,7 +11,7 @@
 #include "data/jsonl.h"
 #include "data/pretokenizer.h"
 #include "data/random_text.h"
-#include "data/temporary_directory.h"
+#include "data/data_directory.h"
 
 namespace bessemer::data {
 namespace {
@@ -53,7 +53,7 @@ std::string zstd(const std::string& text) {
 }
 
 TEST(Source, TextIsOneDocumentOrSeparated) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   const struct {
     std::string text;
     Strings documents;
@@ -71,7 +71,7 @@ TEST(Source, TextIsOneDocumentOrSeparated) {
 }
 
 TEST(Source, JsonLines) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   const struct {
     std::string line, text;
   } rows[] = {
@@ -93,7 +93,7 @@ TEST(Source, JsonLines) {
 }
 
 TEST(Source, ABrokenLineIsNamed) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   for (const std::string line :
        {"{", "[]", "{\"text\": 3}", "{\"other\": \"x\"}", "{\"text\": \"x\"} y", "{\"text\": \"x",
         "{\"text\": \"\\x\"}", "{\"text\": \"\\u12g4\"}", "{\"a\": tru, \"text\": \"x\"}",
@@ -109,7 +109,7 @@ TEST(Source, ABrokenLineIsNamed) {
 }
 
 TEST(Source, CompressedFilesReadTheSame) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   const std::string a = random_fragments(1, 300000, true), b = random_bytes(2, 100000);
   const struct {
     std::string name, bytes, expected;
@@ -128,7 +128,7 @@ TEST(Source, CompressedFilesReadTheSame) {
 }
 
 TEST(Source, DamagedCompressionIsNamed) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   const std::string text = random_bytes(3, 50000);
   for (const std::string extension : {".gz", ".zst"}) {
     const std::string whole = extension == ".gz" ? gzip(text) : zstd(text);
@@ -144,7 +144,7 @@ TEST(Source, DamagedCompressionIsNamed) {
 }
 
 TEST(Source, PathsAreFilesDirectoriesAndGlobs) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   for (const char* name :
        {"b.txt", "a.txt", ".hidden", "sub/c.txt", "sub/deep/d.md", ".git/x.txt"}) {
     directory.write(name, "x");
@@ -168,7 +168,7 @@ TEST(Source, PathsAreFilesDirectoriesAndGlobs) {
 }
 
 TEST(Source, EmptyFilesAreSkippedAndNothingAtAllIsAnError) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   const auto empty = directory.write("empty.txt", ""), lines = directory.write("e.jsonl", "\n\n");
   EXPECT_EQ(documents_of({empty, directory.write("x.txt", "x"), lines}), Strings{"x"});
   const std::string message = input_error_of([&] { documents_of({empty, lines}); });
@@ -177,7 +177,7 @@ TEST(Source, EmptyFilesAreSkippedAndNothingAtAllIsAnError) {
 
 // Cutting changes neither the documents nor their words.
 TEST(Source, PiecesAreCutWhereNoWordCrosses) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   std::string text;
   for (std::uint64_t i = 0; i < 300; ++i) {
     text += random_fragments(i, 30, true) + (i % 3 == 0 ? "x\ny" : "\n");
@@ -202,7 +202,7 @@ TEST(Source, PiecesAreCutWhereNoWordCrosses) {
 }
 
 TEST(Source, OneLineOfAHundredMegabytes) {
-  const TemporaryDirectory directory;
+  const DataDirectory directory;
   std::string line;
   while (line.size() < (100u << 20)) line += "never a line break in it ";
   const auto text = directory.write("long.txt", line);

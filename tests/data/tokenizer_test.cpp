@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "data/bpe_trainer.h"
 #include "data/random_text.h"
-#include "data/temporary_directory.h"
+#include "data/data_directory.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::data {

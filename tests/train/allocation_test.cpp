@@ -124,6 +124,9 @@ class CountingSource : public data::SequenceSource {
     }
     return length_;
   }
+  void visit(std::uint64_t index, const data::OriginVisitor& visitor) const override {
+    visitor({0, static_cast<std::uint32_t>(index), 0, static_cast<std::uint32_t>(length_)});
+  }
 
  private:
   std::int64_t length_;

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/temporary_directory.h"
 #include "config/parse.h"
 #include "cost/machine.h"
 #include "train/compile.h"
@@ -29,10 +30,7 @@ namespace fs = std::filesystem;
 class RunPlace {
  public:
   RunPlace() {
-    std::string name = (fs::temp_directory_path() / "bessemer-run-XXXXXX").string();
-    require(::mkdtemp(name.data()) != nullptr, "mkdtemp {}", name);
-    path_ = name;
-    ::setenv("XDG_CACHE_HOME", (path_ / "cache").c_str(), 1);
+    ::setenv("XDG_CACHE_HOME", (path() / "cache").c_str(), 1);
     cost::save(cost::describe_here(), train::calibration_path());
     log::set_level(log::Level::error);
     write_text();
@@ -42,12 +40,10 @@ class RunPlace {
   ~RunPlace() {
     log::set_level(log::Level::info);
     ::unsetenv("XDG_CACHE_HOME");
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
   }
 
-  const fs::path& path() const { return path_; }
-  fs::path run(const std::string& name) const { return path_ / "runs" / name; }
+  const fs::path& path() const { return directory_.path(); }
+  fs::path run(const std::string& name) const { return path() / "runs" / name; }
 
   /// A tiny llama with dropout and two micro-batches a step, in bf16, for `steps` steps; with
   /// `more` overrides ("section.key=value").
@@ -81,20 +77,20 @@ recipe = "bf16"
 every = 3
 keep_last = 0
 )",
-                                         path_.string(), name, steps);
+                                         path().string(), name, steps);
     return config::parse_run_config(text, "run.toml", more);
   }
 
  private:
   void write_text() const {
-    std::ofstream out(path_ / "text.txt");
+    std::ofstream out(path() / "text.txt");
     for (int i = 0; i < 60; ++i) {
       out << "The " << i << " sheep of the " << (i * 7) % 13 << "th shepherd went over hill "
           << (i * i) % 17 << " and came to water.\n<|endoftext|>";
     }
   }
 
-  fs::path path_;
+  TemporaryDirectory directory_;
 };
 
 /// The objects of metrics.jsonl, one a step.

@@ -6,8 +6,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <tuple>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "base/arena.h"

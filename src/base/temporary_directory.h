@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-namespace bessemer::cli {
+namespace bessemer {
 
 class TemporaryDirectory {
  public:
@@ -18,4 +18,4 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
-}  // namespace bessemer::cli
+}  // namespace bessemer

@@ -1,4 +1,4 @@
-#include "cli/temporary_directory.h"
+#include "base/temporary_directory.h"
 
 #include <cerrno>
 #include <cstdlib>
@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace bessemer::cli {
+namespace bessemer {
 
 TemporaryDirectory::TemporaryDirectory() {
   std::string name = (std::filesystem::temp_directory_path() / "bessemer-XXXXXX").string();
@@ -22,4 +22,4 @@ TemporaryDirectory::~TemporaryDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-}  // namespace bessemer::cli
+}  // namespace bessemer

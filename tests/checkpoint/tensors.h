@@ -1,4 +1,4 @@
-// A directory for one test and bytes to put in it.
+// Bytes to put in a directory for one test.
 #pragma once
 
 #include <algorithm>
@@ -11,35 +11,15 @@
 #include <string_view>
 #include <vector>
 
-#include <stdlib.h>
-
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "base/temporary_directory.h"
 #include "checkpoint/tensor_source.h"
 
 namespace bessemer::checkpoint::testing {
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "bessemer_XXXXXX").string();
-    require(::mkdtemp(name.data()) != nullptr, "mkdtemp {}", name);
-    path_ = name;
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() {
-    std::error_code code;
-    std::filesystem::remove_all(path_, code);
-  }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline void write_bytes(const std::filesystem::path& path, std::string_view text) {
   std::ofstream out(path, std::ios::binary | std::ios::trunc);
