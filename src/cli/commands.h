@@ -24,6 +24,7 @@ void add_generate(CLI::App& app, Session& session);
 void add_eval(CLI::App& app, Session& session);
 void add_tokenizer(CLI::App& app, Session& session);
 void add_data(CLI::App& app, Session& session);
+void add_data_of_run(CLI::App& group, Session& session);  // which, stats and peek, in data
 void add_import(CLI::App& app, Session& session);
 void add_export(CLI::App& app, Session& session);
 void add_inspect(CLI::App& app, Session& session);

@@ -22,6 +22,7 @@
 #include "data/indexed_dataset.h"
 #include "data/manifest.h"
 #include "data/parallel.h"
+#include "data/places.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::data {
@@ -83,7 +84,9 @@ std::vector<Input> find_inputs(const BuildOptions& options) {
     check_name(source.name);
     require_input(names.insert(source.name).second, "source {:?} is there twice", source.name);
     auto files = expand_path(source.path);
-    auto description = fmt::format("key {} files\n{}", options.text_key, describe_files(files));
+    auto description = fmt::format("key {} bad {} files\n{}", options.text_key,
+                                   options.on_bad_record == OnBadRecord::skip ? "skip" : "stop",
+                                   describe_files(files));
     inputs.push_back({&source, std::move(files), std::move(description)});
   }
   return inputs;
@@ -132,7 +135,7 @@ class Builder {
   }
 
   ReaderOptions reader_options(bool cuttable) const {
-    return {options_.text_key, cuttable ? kPieceBytes : 0};
+    return {options_.text_key, cuttable ? kPieceBytes : 0, options_.on_bad_record};
   }
 
   void report(std::string_view stage, std::string_view source, std::uint64_t done,
@@ -186,11 +189,13 @@ class Builder {
                               options_.added_tokens == AddedTokens::as_ids, input.description));
     if (const ManifestSource* known = manifest_.find(name);
         known != nullptr && known->digest == digest && is_intact(*known, prefix)) {
-      return {name, prefix, known->documents, known->tokens, known->bytes, true};
+      return {name, prefix, known->documents, known->tokens, known->bytes, known->bad_records,
+              true};
     }
     ManifestSource made = tokenize(input, tokenizer, prefix);
     made.digest = digest;
-    const BuiltSource built{name, prefix, made.documents, made.tokens, made.bytes, false};
+    const BuiltSource built{name,       prefix,           made.documents, made.tokens,
+                            made.bytes, made.bad_records, false};
     manifest_.replace(std::move(made));
     write_manifest(manifest_, options_.directory);
     return built;
@@ -201,7 +206,8 @@ class Builder {
     const auto has = [&](const fs::path& path, std::uint64_t bytes) {
       return fs::is_regular_file(path, code) && fs::file_size(path, code) == bytes && !code;
     };
-    return has(bin_path(prefix), source.bin_bytes) && has(idx_path(prefix), source.idx_bytes);
+    return has(bin_path(prefix), source.bin_bytes) && has(idx_path(prefix), source.idx_bytes) &&
+           has(places_path(prefix), source.places_bytes);
   }
 
   ManifestSource tokenize(const Input& input, const Tokenizer& tokenizer, const fs::path& prefix) {
@@ -211,6 +217,8 @@ class Builder {
     for (int t = 0; t < thread_count(); ++t) encoders.emplace_back(tokenizer);
     const std::int32_t end_of_text = tokenizer.end_of_text();
     ManifestSource made{input.source->name};
+    for (const fs::path& file : input.files) made.files.push_back(file.string());
+    std::vector<Place> places;
     std::vector<Piece> pieces;
     std::vector<std::vector<std::int32_t>> ids;
     while (read_pieces(reader, pieces)) {
@@ -227,16 +235,20 @@ class Builder {
         if (!pieces[i].ends_document) continue;
         writer.append(std::span(&end_of_text, 1));
         writer.end_document();
+        places.push_back(pieces[i].place);
       }
       report("tokenize", input.source->name, reader.bytes_done(), reader.bytes_total());
     }
     made.documents = writer.documents();
     made.tokens = writer.tokens();
+    made.bad_records = reader.bad_records();
     manifest_.remove(input.source->name);  // a crash between here and the new entry: made anew
     write_manifest(manifest_, options_.directory);
+    write_places(prefix, places);
     writer.finish();
     made.bin_bytes = fs::file_size(bin_path(prefix));
     made.idx_bytes = fs::file_size(idx_path(prefix));
+    made.places_bytes = fs::file_size(places_path(prefix));
     return made;
   }
 

@@ -29,8 +29,7 @@ class Concatenation final : public Layout {
     for (std::uint64_t at = start; at < stop; ++stream) {
       const std::uint64_t end = std::min(offsets_[stream + 1], stop);
       if (end == at) continue;  // an empty stream
-      visitor({static_cast<std::uint32_t>(stream),
-               static_cast<std::uint32_t>(at - offsets_[stream]),
+      visitor({at - offsets_[stream], static_cast<std::uint32_t>(stream),
                static_cast<std::uint32_t>(end - at)});
       at = end;
     }
@@ -87,8 +86,7 @@ class Pieces {
       const std::uint64_t tokens = offsets_[stream + 1] - offsets_[stream];
       if (tokens < begin_ + 2) continue;
       const std::uint64_t count = std::min(length_, tokens - 1 - begin_);
-      piece = {static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(begin_),
-               static_cast<std::uint32_t>(count)};
+      piece = {begin_, static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(count)};
       begin_ += count;
       return true;
     }

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "data/jsonl.h"
 
 namespace bessemer::data {
 namespace {
@@ -164,6 +163,7 @@ bool StreamReader::next_line(std::string& line) {
   }
   if (line.empty()) return false;
   ++line_number_;
+  line_begin_ = std::exchange(line_end_, line_end_ + line.size());
   return true;
 }
 
@@ -178,6 +178,7 @@ bool StreamReader::take_cut(Piece& piece) {
   }
   piece.text.assign(document_, given_, cut - given_);
   piece.ends_document = false;
+  piece.place.offset = document_begin_;
   given_ = cut;
   return true;
 }
@@ -186,6 +187,7 @@ bool StreamReader::take_cut(Piece& piece) {
 void StreamReader::take_rest(Piece& piece) {
   piece.text.assign(document_, given_);
   piece.ends_document = true;
+  piece.place.offset = document_begin_;
   document_.clear();
   given_ = searched_ = 0;
 }
@@ -199,6 +201,7 @@ bool StreamReader::next_text(Piece& piece) {
     }
     const bool more = next_line(line_);
     if (more && without_newline(line_) != kSeparator) {
+      if (document_.empty()) document_begin_ = line_begin_;
       document_ += line_;
       continue;
     }
@@ -211,16 +214,28 @@ bool StreamReader::next_text(Piece& piece) {
   }
 }
 
+void StreamReader::refuse(const JsonLineError& error) {
+  constexpr std::uint64_t kShown = 5;
+  const std::string what =
+      fmt::format("{}:{}: column {}: {}", name_, line_number_, error.place + 1, error.message);
+  if (options_.on_bad_record == OnBadRecord::stop) {
+    fail_input("{}; correct or remove the line, or skip bad records (data.on_bad_record)", what);
+  }
+  document_.clear();
+  if (++bad_records_ <= kShown) log::warn("{} (byte {}); skipped", what, line_begin_);
+}
+
 bool StreamReader::next_json(Piece& piece) {
   while (!whole_) {
     if (!next_line(line_)) return false;
     if (line_number_ == 1 && line_.starts_with("\xEF\xBB\xBF")) line_.erase(0, 3);
     if (is_blank(line_)) continue;
+    document_begin_ = line_begin_;
     try {
       read_json_text(line_, options_.text_key, document_);
     } catch (const JsonLineError& error) {
-      fail_input("{}:{}: column {}: {}; correct or remove the line", name_, line_number_,
-                 error.place + 1, error.message);
+      refuse(error);
+      continue;
     }
     whole_ = !document_.empty();
     if (!whole_) ++empty_documents_;
@@ -252,6 +267,7 @@ bool DocumentReader::next(Piece& piece) {
     }
     if (reader_->next(piece)) {
       file_had_documents_ = true;
+      piece.place.file = static_cast<std::uint32_t>(next_file_ - 1);
       if (piece.ends_document) ++documents_;
       return true;
     }
@@ -269,6 +285,10 @@ void DocumentReader::close_file() {
     log::info("{}: no documents in it; skipped", name);
   } else if (reader_->empty_documents() > 0) {
     log::info("{}: {} empty documents skipped", name, reader_->empty_documents());
+  }
+  if (const std::uint64_t bad = reader_->bad_records()) {
+    log::warn("{}: {} bad records skipped in all", name, bad);
+    bad_records_ += bad;
   }
   bytes_before_ += reader_->consumed();
   reader_.reset();

@@ -63,10 +63,17 @@ std::optional<std::filesystem::path> named_tokenizer(const config::RunConfig& co
   return std::nullopt;
 }
 
+std::filesystem::path data_directory(const config::RunConfig& config) {
+  return config.data.cache.value_or(config.run_directory() / "data");
+}
+
 data::BuildOptions build_options(const config::RunConfig& config) {
   data::BuildOptions options;
-  options.directory = config.data.cache.value_or(config.run_directory() / "data");
+  options.directory = data_directory(config);
   options.text_key = config.data.text_field;
+  options.on_bad_record = config.data.on_bad_record == config::OnBadRecord::skip
+                              ? data::OnBadRecord::skip
+                              : data::OnBadRecord::stop;
   options.tokenizer = named_tokenizer(config);
   if (config.data.vocabulary) {
     options.vocabulary = static_cast<std::int32_t>(*config.data.vocabulary);
@@ -77,21 +84,28 @@ data::BuildOptions build_options(const config::RunConfig& config) {
   return options;
 }
 
+data::BuiltCorpus build_shown(data::BuildOptions options) {
+  BuildMeter meter;
+  options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
+  return data::build_corpus(options);
+}
+
 void report(const data::BuiltCorpus& built) {
   for (const data::BuiltSource& source : built.sources) {
-    log::info("source {}: {} documents, {} tokens from {:.1f} MB of text{}", source.name,
-              source.documents, source.tokens, static_cast<double>(source.bytes) / 1e6,
-              source.reused ? " (built before)" : "");
+    log::info(
+        "source {}: {} documents, {} tokens from {:.1f} MB of text{}{}", source.name,
+        source.documents, source.tokens, static_cast<double>(source.bytes) / 1e6,
+        source.bad_records > 0 ? fmt::format(", {} bad records skipped", source.bad_records) : "",
+        source.reused ? " (built before)" : "");
   }
 }
 
 // The prefix of each source's token files, in the run file's order.
-std::vector<std::filesystem::path> prefixes_of(const config::RunConfig& config,
-                                               const data::BuiltCorpus& built) {
+std::vector<std::filesystem::path> prefixes_of(const config::RunConfig& config) {
   std::vector<std::filesystem::path> prefixes;
-  std::size_t next = 0;
   for (const config::DataSource& source : config.data.sources) {
-    prefixes.push_back(is_token_file(source.path) ? source.path : built.sources[next++].prefix);
+    const bool given = is_token_file(source.path);
+    prefixes.push_back(given ? source.path : data_directory(config) / source.name);
   }
   return prefixes;
 }
@@ -110,6 +124,66 @@ void check_length(const data::MixtureSchedule& schedule, const config::RunConfig
                 "the data ends after step {} of {}: every source has been read max_epochs times "
                 "then; raise max_epochs, or lower train.steps",
                 steps, config::total_steps(config));
+}
+
+data::DatasetOptions dataset_options(const config::RunConfig& config,
+                                     const data::Tokenizer& tokenizer, std::size_t source) {
+  data::DatasetOptions options;
+  options.sequence_length = config.data.sequence_length;
+  options.end_of_text = tokenizer.end_of_text();
+  options.vocabulary = tokenizer.vocabulary_size();
+  options.seed = *config.data.seed;
+  options.source = static_cast<std::uint32_t>(source);
+  options.packing = config.data.packing == config::Packing::best_fit ? data::Packing::best_fit
+                                                                     : data::Packing::concatenate;
+  return options;
+}
+
+// Every document once, in order, none left out.
+data::DatasetOptions for_evaluation(data::DatasetOptions options) {
+  options.order = data::Order::corpus;
+  options.packing = data::Packing::concatenate;
+  options.tail = data::Tail::pad;
+  return options;
+}
+
+std::shared_ptr<const data::Mixture> mix(const config::RunConfig& config,
+                                         const std::vector<TrainingSource>& sources) {
+  std::vector<std::shared_ptr<const data::SequenceSource>> datasets;
+  std::vector<std::uint64_t> limits;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    datasets.push_back(sources[i].dataset);
+    limits.push_back(limit_of(config.data.sources[i], *sources[i].dataset));
+  }
+  const std::int64_t step = *config.train.global_batch_size;
+  data::MixtureSchedule schedule(mixture_stages(config.data.sources, step), limits);
+  check_length(schedule, config, step);
+  return std::make_shared<const data::Mixture>(std::move(datasets), std::move(schedule));
+}
+
+// What lies in the token files, as the run file wants it.
+Corpus assemble(const config::RunConfig& config, const std::filesystem::path& tokenizer,
+                const std::vector<std::filesystem::path>& prefixes) {
+  Corpus corpus;
+  corpus.tokenizer_path = tokenizer;
+  corpus.tokenizer = std::make_shared<const data::Tokenizer>(data::load_tokenizer(tokenizer));
+  corpus.vocabulary = corpus.tokenizer->vocabulary_size();
+  for (std::size_t i = 0; i < prefixes.size(); ++i) {
+    const std::string& name = config.data.sources[i].name;
+    const auto tokens =
+        std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefixes[i]));
+    const data::Split split =
+        data::split_documents(*tokens, *config.data.seed, config.data.validation_fraction);
+    const data::DatasetOptions options = dataset_options(config, *corpus.tokenizer, i);
+    const auto training = std::make_shared<const data::Dataset>(tokens, split.train, options);
+    corpus.training_tokens += training->tokens();
+    corpus.sources.push_back({name, prefixes[i], tokens, training});
+    if (split.validation.documents.empty()) continue;
+    corpus.validation.push_back({name, std::make_shared<const data::Dataset>(
+                                           tokens, split.validation, for_evaluation(options))});
+  }
+  corpus.training = mix(config, corpus.sources);
+  return corpus;
 }
 
 }  // namespace
@@ -140,60 +214,30 @@ std::int64_t planned_vocabulary(const config::RunConfig& config) {
 }
 
 Corpus prepare_corpus(const config::RunConfig& config) {
-  Corpus corpus;
-  data::BuildOptions options = build_options(config);
+  const data::BuildOptions options = build_options(config);
   data::BuiltCorpus built;
   if (!options.sources.empty()) {
-    BuildMeter meter;
-    options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
-    built = data::build_corpus(options);
-    corpus.tokenizer_path = built.tokenizer;
+    built = build_shown(options);
   } else {
     require_input(options.tokenizer.has_value(),
                   "data.tokenizer is missing: token files (.bin/.idx) need the tokenizer.json that "
                   "made them");
-    corpus.tokenizer_path = *options.tokenizer;
+    built.tokenizer = *options.tokenizer;
   }
   report(built);
-  corpus.tokenizer =
-      std::make_shared<const data::Tokenizer>(data::load_tokenizer(corpus.tokenizer_path));
-  corpus.vocabulary = corpus.tokenizer->vocabulary_size();
-
-  std::vector<std::shared_ptr<const data::SequenceSource>> sources;
-  std::vector<std::uint64_t> limits;
-  const std::vector<std::filesystem::path> prefixes = prefixes_of(config, built);
-  for (std::size_t i = 0; i < prefixes.size(); ++i) {
-    const auto tokens =
-        std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefixes[i]));
-    const data::Split split =
-        data::split_documents(*tokens, *config.data.seed, config.data.validation_fraction);
-    data::DatasetOptions dataset;
-    dataset.sequence_length = config.data.sequence_length;
-    dataset.end_of_text = corpus.tokenizer->end_of_text();
-    dataset.vocabulary = corpus.vocabulary;
-    dataset.seed = *config.data.seed;
-    dataset.source = static_cast<std::uint32_t>(i);
-    dataset.packing = config.data.packing == config::Packing::best_fit ? data::Packing::best_fit
-                                                                       : data::Packing::concatenate;
-    const auto training = std::make_shared<const data::Dataset>(tokens, split.train, dataset);
-    corpus.training_tokens += training->tokens();
-    log::info("source {}: {} sequences an epoch, {:.2f}% of them padding",
-              config.data.sources[i].name, training->sequences(), 100 * training->padding());
-    sources.push_back(training);
-    limits.push_back(limit_of(config.data.sources[i], *training));
-    if (split.validation.documents.empty()) continue;
-    dataset.order = data::Order::corpus;
-    dataset.packing = data::Packing::concatenate;
-    dataset.tail = data::Tail::pad;
-    corpus.validation.push_back(
-        {config.data.sources[i].name,
-         std::make_shared<const data::Dataset>(tokens, split.validation, dataset)});
+  Corpus corpus = assemble(config, built.tokenizer, prefixes_of(config));
+  for (const TrainingSource& source : corpus.sources) {
+    log::info("source {}: {} sequences an epoch, {:.2f}% of them padding", source.name,
+              source.dataset->sequences(), 100 * source.dataset->padding());
   }
-  const std::int64_t step = *config.train.global_batch_size;
-  data::MixtureSchedule schedule(mixture_stages(config.data.sources, step), limits);
-  check_length(schedule, config, step);
-  corpus.training = std::make_shared<const data::Mixture>(std::move(sources), std::move(schedule));
   return corpus;
+}
+
+Corpus open_corpus(const config::RunConfig& config) {
+  const data::BuildOptions options = build_options(config);
+  const bool built = !options.sources.empty();
+  return assemble(config, built ? options.directory / "tokenizer.json" : *options.tokenizer,
+                  prefixes_of(config));
 }
 
 std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,
@@ -206,9 +250,7 @@ std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::
     options.directory = work;
     options.tokenizer = tokenizer;
     options.sources = {{"evaluation", path.string()}};
-    BuildMeter meter;
-    options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
-    prefix = data::build_corpus(options).sources.front().prefix;
+    prefix = build_shown(options).sources.front().prefix;
   }
   const data::Tokenizer loaded = data::load_tokenizer(tokenizer);
   const auto tokens =
@@ -217,9 +259,8 @@ std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::
   dataset.sequence_length = sequence_length;
   dataset.end_of_text = loaded.end_of_text();
   dataset.vocabulary = loaded.vocabulary_size();
-  dataset.order = data::Order::corpus;
-  dataset.tail = data::Tail::pad;
-  return std::make_shared<const data::Dataset>(tokens, data::all_documents(*tokens), dataset);
+  return std::make_shared<const data::Dataset>(tokens, data::all_documents(*tokens),
+                                               for_evaluation(dataset));
 }
 
 }  // namespace bessemer::train

@@ -8,6 +8,7 @@
 
 #include "config/run_config.h"
 #include "data/dataset.h"
+#include "data/mixture.h"
 #include "data/tokenizer.h"
 
 namespace bessemer::train {
@@ -17,13 +18,22 @@ struct ValidationSource {
   std::shared_ptr<const data::Dataset> dataset;
 };
 
+/// A source of the run file with the documents that train.
+struct TrainingSource {
+  std::string name;
+  std::filesystem::path prefix;  // of its token files
+  std::shared_ptr<const data::IndexedDataset> tokens;
+  std::shared_ptr<const data::Dataset> dataset;
+};
+
 struct Corpus {
   std::filesystem::path tokenizer_path;
-  std::shared_ptr<const data::Tokenizer> tokenizer;  // null: sources are token files without one
-  std::shared_ptr<const data::SequenceSource> training;  // all sources, mixed by weight
-  std::vector<ValidationSource> validation;              // sources that keep documents out
-  std::uint64_t training_tokens = 0;                     // of one epoch of every source
-  std::int32_t vocabulary = 0;                           // one more than the highest id
+  std::shared_ptr<const data::Tokenizer> tokenizer;
+  std::vector<TrainingSource> sources;            // in the run file's order
+  std::shared_ptr<const data::Mixture> training;  // all of them, mixed by weight
+  std::vector<ValidationSource> validation;       // sources that keep documents out
+  std::uint64_t training_tokens = 0;              // of one epoch of every source
+  std::int32_t vocabulary = 0;                    // one more than the highest id
 };
 
 /// InputError where a source or the tokenizer is not there, or the tokenizer is broken. Writes
@@ -37,6 +47,10 @@ std::int64_t planned_vocabulary(const config::RunConfig& config);
 /// Builds (or reuses) tokenizer and token files and opens them. Where the run names no tokenizer,
 /// one is trained. Shows progress on standard error. InputError for anything wrong with the data.
 Corpus prepare_corpus(const config::RunConfig& config);
+
+/// The corpus of a run that has been prepared, as it was then: sources are not looked at, nothing
+/// is written. InputError where its files are not there.
+Corpus open_corpus(const config::RunConfig& config);
 
 /// One dataset over all documents of a text, JSONL or token-file path, in the corpus's order; for
 /// `bessemer eval`. `work` is a directory for the token files.

@@ -25,7 +25,8 @@ TEST(Surface, EveryCommandIsThere) {
   const std::string help = all_help();
   for (const char* command :
        {"train", "plan", "generate", "eval", "tokenizer train", "tokenizer encode",
-        "tokenizer decode", "data build", "data info", "import", "export", "inspect", "doctor"}) {
+        "tokenizer decode", "data build", "data info", "data which", "data stats", "data peek",
+        "import", "export", "inspect", "doctor"}) {
     EXPECT_NE(help.find(std::string("$ bessemer ") + command + " --help\n"), std::string::npos)
         << command;
   }

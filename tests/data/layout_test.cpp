@@ -71,7 +71,7 @@ TEST(BestFit, EveryPositionOfEveryStreamOnce) {
       for (const Part& part : parts_of(*layout, s)) {
         ASSERT_GT(part.count, 0u);
         count += part.count;
-        for (std::uint32_t t = part.begin; t < part.begin + part.count; ++t) {
+        for (std::uint64_t t = part.begin; t < part.begin + part.count; ++t) {
           ++seen[part.stream].at(t);
         }
       }

@@ -1,0 +1,55 @@
+#include "data/places.h"
+
+#include <array>
+#include <cstring>
+#include <string>
+
+#include "base/error.h"
+#include "data/indexed_dataset.h"
+
+namespace bessemer::data {
+namespace {
+
+constexpr std::string_view kMagic = "BSMPLACE";
+constexpr std::size_t kRecord = sizeof(std::uint64_t) + sizeof(std::uint32_t);
+
+}  // namespace
+
+std::filesystem::path places_path(const std::filesystem::path& prefix) {
+  return bin_path(prefix).replace_extension(".places");
+}
+
+void write_places(const std::filesystem::path& prefix, const std::vector<Place>& places) {
+  std::string bytes(kMagic);
+  bytes.reserve(kMagic.size() + places.size() * kRecord);
+  for (const Place& place : places) {
+    std::array<char, kRecord> record;
+    std::memcpy(record.data(), &place.offset, sizeof place.offset);
+    std::memcpy(record.data() + sizeof place.offset, &place.file, sizeof place.file);
+    bytes.append(record.data(), record.size());
+  }
+  write_file_atomically(places_path(prefix), bytes);
+}
+
+Places::Places(const std::filesystem::path& prefix) : path_(places_path(prefix)), file_(path_) {
+  std::array<char, kMagic.size()> magic{};
+  const bool whole = file_.size() >= kMagic.size() && (file_.size() - kMagic.size()) % kRecord == 0;
+  if (whole) file_.read(0, std::as_writable_bytes(std::span(magic)));
+  require_input(std::string_view(magic.data(), magic.size()) == kMagic,
+                "{}: not a file of places; remove it, and the data is built anew", path_.string());
+}
+
+std::uint64_t Places::documents() const { return (file_.size() - kMagic.size()) / kRecord; }
+
+Place Places::operator()(std::uint64_t document) const {
+  require_input(document < documents(), "{}: document {} of {}", path_.string(), document,
+                documents());
+  std::array<std::byte, kRecord> record;
+  file_.read(kMagic.size() + document * kRecord, record);
+  Place place;
+  std::memcpy(&place.offset, record.data(), sizeof place.offset);
+  std::memcpy(&place.file, record.data() + sizeof place.offset, sizeof place.file);
+  return place;
+}
+
+}  // namespace bessemer::data

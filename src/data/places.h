@@ -1,0 +1,35 @@
+// PREFIX.places: where each document of PREFIX.bin begins in the corpus it was made from, so that
+// what a step read can be told. Little-endian: 8 bytes "BSMPLACE", then for each document
+//
+//   offset  u64  bytes of the file, uncompressed
+//   file    u32  of the source's files, as the manifest lists them
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "base/file.h"
+#include "data/source.h"
+
+namespace bessemer::data {
+
+std::filesystem::path places_path(const std::filesystem::path& prefix);
+
+/// Whole or not at all.
+void write_places(const std::filesystem::path& prefix, const std::vector<Place>& places);
+
+/// Read at each use; any number of threads.
+class Places {
+ public:
+  /// InputError where the file is not there or not of this kind.
+  explicit Places(const std::filesystem::path& prefix);
+  std::uint64_t documents() const;
+  Place operator()(std::uint64_t document) const;  // InputError for a document that is none
+
+ private:
+  std::filesystem::path path_;
+  FileReader file_;
+};
+
+}  // namespace bessemer::data
