@@ -158,7 +158,11 @@ void add_optimizer(Table& table) {
       .real("weight_decay", &O::weight_decay, kNotNegative, "of matrices")
       .real("gradient_clip", &O::gradient_clip, kNotNegative,
             "largest global gradient norm; 0: no clipping")
-      .alias("max_norm");
+      .alias("max_norm")
+      .choice(
+          "update", &O::update, kUpdateModes,
+          "when it runs: after backward; beside the next step, which does not see it yet (delayed: "
+          "other numbers); beside backward, undone where a step clips (speculative)");
 }
 
 void add_machine(Table& table) {

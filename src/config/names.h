@@ -20,6 +20,9 @@ inline constexpr Named<RopeScalingType> kRopeScalings[] = {{RopeScalingType::non
                                                            {RopeScalingType::llama3, "llama3"},
                                                            {RopeScalingType::yarn, "yarn"}};
 inline constexpr Named<OptimizerKind> kOptimizers[] = {{OptimizerKind::adamw, "adamw"}};
+inline constexpr Named<UpdateMode> kUpdateModes[] = {{UpdateMode::synchronous, "synchronous"},
+                                                     {UpdateMode::delayed, "delayed"},
+                                                     {UpdateMode::speculative, "speculative"}};
 inline constexpr Named<Schedule> kSchedules[] = {{Schedule::constant, "constant"},
                                                  {Schedule::linear, "linear"},
                                                  {Schedule::cosine, "cosine"},
@@ -59,6 +62,7 @@ constexpr std::string_view name_in(const Named<Enum> (&names)[N], Enum value) {
 constexpr std::string_view name_of(Architecture v) { return name_in(kArchitectures, v); }
 constexpr std::string_view name_of(RopeScalingType v) { return name_in(kRopeScalings, v); }
 constexpr std::string_view name_of(OptimizerKind v) { return name_in(kOptimizers, v); }
+constexpr std::string_view name_of(UpdateMode v) { return name_in(kUpdateModes, v); }
 constexpr std::string_view name_of(Schedule v) { return name_in(kSchedules, v); }
 constexpr std::string_view name_of(Packing v) { return name_in(kPackings, v); }
 constexpr std::string_view name_of(OnBadRecord v) { return name_in(kOnBadRecords, v); }

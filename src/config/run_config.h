@@ -29,6 +29,7 @@ namespace bessemer::config {
 enum class Architecture { gpt2, llama };
 enum class RopeScalingType { none, linear, llama3, yarn };
 enum class OptimizerKind { adamw };
+enum class UpdateMode { synchronous, delayed, speculative };
 enum class Schedule { constant, linear, cosine, wsd };  // wsd: warm up, stay, decay
 enum class Recipe { fp32, bf16 };
 enum class Stash { same, int8 };
@@ -179,6 +180,7 @@ struct OptimizerConfig {
   double epsilon = 1e-8;
   double weight_decay = 0.1;   // on matrices; norms and biases have none
   double gradient_clip = 1.0;  // global norm; 0: no clipping
+  UpdateMode update = UpdateMode::synchronous;
   bool operator==(const OptimizerConfig&) const = default;
 };
 

@@ -3,6 +3,7 @@
 #include "passes/offload_rewrite.h"
 #include "passes/schedule_fetches.h"
 #include "passes/tile_weights.h"
+#include "passes/update_mode.h"
 
 namespace bessemer::passes {
 namespace {
@@ -19,18 +20,24 @@ ir::Tier tier_of(const ir::Input& input, bool has_copy, const OffloadOptions& op
   return ir::Tier::device;
 }
 
+// A refresh graph writes weights and nothing else.
+bool refreshes(const ir::Graph& graph) {
+  bool weights = false;
+  for (const ir::Output& output : graph.outputs()) {
+    if (output.kind != ir::Output::Kind::write) continue;
+    if (graph.find_input(output.name)->role != ir::Role::weight) return false;
+    weights = true;
+  }
+  return weights;
+}
+
 // Parameters that a refresh graph makes weights of: arithmetic uses those instead.
 std::map<std::string_view, bool> parameters_with_copies(std::span<const ir::Graph* const> graphs) {
   std::map<std::string_view, bool> copied;
   for (const ir::Graph* graph : graphs) {
-    bool refreshes = false;
-    for (const ir::Output& output : graph->outputs()) {
-      const ir::Input* input = graph->find_input(output.name);
-      refreshes = refreshes || (output.kind == ir::Output::Kind::write && input != nullptr &&
-                                input->role == ir::Role::weight);
-    }
+    if (!refreshes(*graph)) continue;
     for (const ir::Input& input : graph->inputs()) {
-      if (refreshes && input.role == ir::Role::parameter) copied[input.name] = true;
+      if (input.role == ir::Role::parameter) copied[input.name] = true;
     }
   }
   return copied;
@@ -45,8 +52,9 @@ TierMap choose_tiers(std::span<const ir::Graph* const> graphs, const OffloadOpti
     for (const ir::Input& input : graph->inputs()) {
       const TensorType& type = graph->type(input.value);
       if (type.rank() == 0 || type.bytes() < options.smallest) continue;
-      if (options.stays && options.stays(input.name)) continue;
-      const ir::Tier tier = tier_of(input, copied.contains(input.name), options);
+      const std::string_view name = without_next(input.name);  // both places lie in one tier
+      if (options.stays && options.stays(name)) continue;
+      const ir::Tier tier = tier_of(input, copied.contains(name), options);
       if (tier != ir::Tier::device) tiers.emplace(input.name, tier);
     }
   }

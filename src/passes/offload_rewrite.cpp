@@ -1,8 +1,10 @@
 #include "passes/offload_rewrite.h"
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "ops/movement.h"
 #include "ops/op.h"
@@ -35,11 +37,12 @@ class TierRewriter {
     find_homes();
     for (now_ = 0; now_ < source_.nodes().size(); ++now_) {
       const ir::Node& node = source_.nodes()[now_];
-      build_.set_label(node.label);
+      while (!tiled_.empty() && due_ <= clock_) put_tile();
       lower(node);
       clock_ += node_seconds(source_, node, machine_);
       for (const ValueId result : node.results) store_away(result);
     }
+    finish_tiles();
     for (const ir::Output& output : source_.outputs()) add_output(output);
     return std::move(build_.graph());
   }
@@ -73,10 +76,12 @@ class TierRewriter {
   void lower(ir::Node node) {
     if (ops::moves_between_tiers(node.op)) return lower_movement(node);
     if (node.op == "embedding") read_rounded_table(node);
+    if (!goes_to_host(node) && goes_in_tiles(node)) return add_tiled(source_.nodes()[now_]);
+    if (reads_unfinished(node)) finish_tiles();
+    build_.set_label(node.label);
     if (ops::definition_of(node.op).is_view) return lower_view(node);
     if (goes_to_host(node)) return copy(node, Tier::host);
     if (node.op == "global_norm" && any_in(node, Tier::file)) return norm_in_tiles(node);
-    if (goes_in_tiles(node)) return in_tiles(node);
     copy(node, Tier::device);
   }
 
@@ -167,14 +172,15 @@ class TierRewriter {
 
   // A piece [begin, end) of a tensor, or all of it in its own shape.
   ValueId piece(ValueId value, std::int64_t begin, std::int64_t end) {
-    return build_.fetch(mapped(value), begin, end);
+    const auto home = at_home_.find(value);
+    return build_.fetch(home == at_home_.end() ? mapped(value) : home->second, begin, end);
   }
 
   // ---- Values where they are kept.
 
   // Moves a result to the tier of the tensor that it replaces, and the stash to its own.
   void store_away(ValueId value) {
-    if (mapped(value) == kAbsent) return;
+    if (mapped(value) == kAbsent || unfinished_.contains(value)) return;
     if (const auto home = home_of_.find(value); home != home_of_.end()) {
       at_home_[value] = build_.moved(mapped(value), tier(home->second));
     }
@@ -226,26 +232,72 @@ class TierRewriter {
     }
   }
 
-  // Runs the node on pieces of its operands (scalars whole), each result stored into what it
-  // replaces.
-  void in_tiles(const ir::Node& node) {
-    std::vector<ValueId> into;
+  // The node is run on pieces of its operands (scalars whole), each result stored into what it
+  // replaces. The pieces stand no nearer to each other than their links take, as long as there is
+  // other work: so they do not stop the arithmetic.
+  void add_tiled(const ir::Node& node) {
+    Tiled fresh{&node, {}, 0};
     for (std::size_t r = 0; r < node.results.size(); ++r) {
-      into.push_back(mapped(replaced_by(node, r)));
+      fresh.into.push_back(mapped(replaced_by(node, r)));
+      unfinished_.insert(node.results[r]);
     }
-    for_each_tile(source_.type(node.operands[0]).elements(),
-                  [&](std::int64_t begin, std::int64_t end) {
-                    std::vector<ValueId> operands;
-                    for (const ValueId operand : node.operands) {
-                      const bool scalar = source_.type(operand).rank() == 0;
-                      operands.push_back(scalar ? mapped(operand) : piece(operand, begin, end));
-                    }
-                    const auto results = build_.add(node.op, operands, node.attributes);
-                    for (std::size_t r = 0; r < results.size(); ++r) {
-                      into[r] = build_.store(results[r], into[r], begin);
-                    }
-                  });
-    set_results(node, into);
+    set_results(node, fresh.into);  // not yet the new values, but where they will be
+    if (tiled_.empty()) due_ = std::max(due_, clock_) + tile_seconds(node);
+    tiled_.push_back(std::move(fresh));
+  }
+
+  bool reads_unfinished(const ir::Node& node) const {
+    return std::any_of(node.operands.begin(), node.operands.end(),
+                       [&](ValueId operand) { return unfinished_.contains(operand); });
+  }
+
+  void finish_tiles() {
+    while (!tiled_.empty()) put_tile();
+  }
+
+  void put_tile() {
+    Tiled& tiled = tiled_.front();
+    const ir::Node& node = *tiled.node;
+    build_.set_label(node.label);
+    const std::int64_t elements = source_.type(node.operands[0]).elements();
+    const std::int64_t end = std::min(elements, tiled.begin + tile_elements());
+    std::vector<ValueId> operands;
+    for (const ValueId operand : node.operands) {
+      const bool scalar = source_.type(operand).rank() == 0;
+      operands.push_back(scalar ? mapped(operand) : piece(operand, tiled.begin, end));
+    }
+    const auto results = build_.add(node.op, operands, node.attributes);
+    for (std::size_t r = 0; r < results.size(); ++r) {
+      tiled.into[r] = build_.store(results[r], tiled.into[r], tiled.begin);
+    }
+    tiled.begin = end;
+    if (end == elements) finish_front();
+    if (!tiled_.empty()) due_ += tile_seconds(*tiled_.front().node);
+  }
+
+  void finish_front() {
+    const Tiled done = std::move(tiled_.front());
+    tiled_.pop_front();
+    set_results(*done.node, done.into);
+    for (std::size_t r = 0; r < done.into.size(); ++r) {
+      unfinished_.erase(done.node->results[r]);
+      at_home_[done.node->results[r]] = done.into[r];
+    }
+  }
+
+  // What the busier of its two links needs for one piece.
+  double tile_seconds(const ir::Node& node) const {
+    double fetched = 0, stored = 0;
+    const auto seconds = [&](ValueId value, cost::Direction direction) {
+      if (source_.type(value).rank() == 0 || tier(value) == Tier::device) return 0.0;
+      const std::size_t bytes = size_of(source_.type(value).dtype);
+      const auto elements = std::min(source_.type(value).elements(), tile_elements());
+      return cost::transfer_seconds(static_cast<double>(elements) * static_cast<double>(bytes),
+                                    tier(value), direction, machine_);
+    };
+    for (const ValueId o : node.operands) fetched += seconds(o, cost::Direction::to_device);
+    for (const ValueId r : node.results) stored += seconds(r, cost::Direction::from_device);
+    return std::max(fetched, stored);
   }
 
   void norm_in_tiles(const ir::Node& node) {
@@ -268,6 +320,12 @@ class TierRewriter {
     double last_use = 0;
   };
 
+  struct Tiled {
+    const ir::Node* node;       // of the source
+    std::vector<ValueId> into;  // what its results replace, as far as it is replaced
+    std::int64_t begin;         // of the next piece
+  };
+
   const ir::Graph& source_;
   const TierMap& tiers_;
   const OffloadOptions& options_;
@@ -281,6 +339,9 @@ class TierRewriter {
   std::unordered_map<ValueId, ValueId> at_home_;  // the same, moved to the input's tier
   std::unordered_map<ValueId, ValueId> stashed_;  // by root: where it was stored
   std::unordered_map<ValueId, Here> here_;        // fetched copies
+  std::deque<Tiled> tiled_;                       // in order, each done before the next one
+  std::unordered_set<ValueId> unfinished_;        // their results
+  double due_ = 0;                                // when their links have the next piece here
 };
 
 }  // namespace

@@ -76,6 +76,8 @@ std::vector<std::string> pass_names() {
   names.emplace_back("compress_stash");
   names.emplace_back("recompute");
   names.emplace_back("add_optimizer");
+  names.emplace_back("delay_update");
+  names.emplace_back("speculate_update");
   names.emplace_back("offload");
   return names;
 }

@@ -374,6 +374,25 @@ void lay_out_catalog(const std::vector<const ir::Graph*>& graphs, Plan& plan, La
   plan.file.persistent_bytes = end[ir::index_of(ir::Tier::file)];
 }
 
+void add_exchanges(const PlanOptions& options, Plan& plan) {
+  const auto index_of = [&](const std::string& name) {
+    const CatalogEntry* entry = plan.find_tensor(name);
+    require(entry != nullptr, "{} is to change places, but no graph has it", name);
+    return static_cast<std::size_t>(entry - plan.catalog.data());
+  };
+  std::set<std::size_t> used;
+  for (const auto& [first, second] : options.exchanges) {
+    const Exchange pair{index_of(first), index_of(second)};
+    const CatalogEntry &a = plan.catalog[pair.first], &b = plan.catalog[pair.second];
+    require(a.type == b.type && a.tier == b.tier,
+            "{} ({}, {}) and {} ({}, {}) cannot change places", first, to_string(a.type),
+            name_of(a.tier), second, to_string(b.type), name_of(b.tier));
+    require(used.insert(pair.first).second && used.insert(pair.second).second,
+            "{} or {} is to change places twice", first, second);
+    plan.exchanges.push_back(pair);
+  }
+}
+
 // Data inputs of one name and type share a place between the programs. Transients begin at a
 // multiple of what direct file access asks for, so that how they lie does not depend on what stands
 // before them: a program planned alone is the program of the whole plan.
@@ -403,6 +422,7 @@ Plan make_plan(const std::vector<const ir::Graph*>& graphs, const cost::MachineD
   Layout layout;
   std::map<std::string, std::vector<Port>> data_ports;
   lay_out_catalog(graphs, plan, layout);
+  add_exchanges(options, plan);
   lay_out_data(graphs, plan, layout, data_ports);
   layout.transients = {plan.persistent_bytes + plan.data_bytes, plan.host.persistent_bytes,
                        plan.file.persistent_bytes};

@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cost/machine.h"
@@ -66,6 +67,12 @@ struct CatalogEntry {
   TensorType type;
   std::size_t offset = 0;
   ir::Tier tier = ir::Tier::device;
+};
+
+/// Two persistent tensors, by their indices in the catalog, that may change places.
+struct Exchange {
+  std::size_t first = 0;
+  std::size_t second = 0;
 };
 
 /// The order of a program's instructions is what they mean; streams and waits are how far they may
@@ -152,6 +159,7 @@ struct LowerArena {
 struct Plan {
   cost::MachineDescription machine;
   std::vector<CatalogEntry> catalog;
+  std::vector<Exchange> exchanges;  // what runtime::Executor::exchange does
   std::vector<Program> programs;
   std::size_t persistent_bytes = 0;
   std::size_t data_bytes = 0;  // to a multiple of kFileAlignment from the arena's start
@@ -168,6 +176,9 @@ struct Plan {
 struct PlanOptions {
   /// Bytes on the device that stores may hold on to while the arithmetic goes on.
   std::size_t stored_behind = std::size_t{64} << 20;
+  /// Pairs of persistent tensors, by name, that change places between programs. A pair has one type
+  /// and one tier, and no tensor is in two.
+  std::vector<std::pair<std::string, std::string>> exchanges;
 };
 
 /// Plans the graphs onto one arena a tier. Persistent inputs of the same name are the same tensor

@@ -169,7 +169,8 @@ std::vector<OpSummary> summaries_of(const Program& program) {
 
 // The program a run spends its time in.
 const Program* main_program(const Plan& plan) {
-  for (const char* name : {"accumulate", "accumulate_first", "evaluate", "decode"}) {
+  for (const char* name :
+       {"accumulate", "accumulate_last", "accumulate_first", "evaluate", "decode"}) {
     if (const Program* program = plan.find(name)) return program;
   }
   return nullptr;
@@ -239,13 +240,20 @@ std::size_t predicted_process_bytes(const Plan& plan, const std::vector<OutsideE
 
 double step_seconds(std::int64_t micro_batches,
                     const std::function<double(const std::string&)>& seconds) {
+  const double last = seconds("accumulate_last");  // where there is one, the update runs beside it
+  const std::int64_t others = micro_batches - (last > 0 ? 1 : 0);
   const double first = seconds("accumulate_first"), next = seconds("accumulate");
-  return first + static_cast<double>(micro_batches - 1) * (next > 0 ? next : first) +
-         seconds("update") + seconds("refresh");
+  const double accumulated =
+      others < 1 ? 0 : first + static_cast<double>(others - 1) * (next > 0 ? next : first);
+  if (last <= 0) return accumulated + seconds("update") + seconds("refresh");
+  const double check = seconds("check");  // a speculative update, as where nothing is clipped
+  return accumulated + last + (check > 0 ? check : seconds("update"));
 }
 
 double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches) {
-  if (plan.find("accumulate_first") == nullptr) return 0;
+  const bool trains = plan.find("accumulate_first") != nullptr ||  //
+                      plan.find("accumulate_last") != nullptr;
+  if (!trains) return 0;
   return step_seconds(micro_batches, [&](const std::string& name) {
     const Program* program = plan.find(name);
     return program == nullptr ? 0.0 : program->predicted_seconds();

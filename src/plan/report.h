@@ -30,8 +30,9 @@ struct ReportOptions {
   std::vector<OutsideEntry> outside;
 };
 
-/// Seconds of one optimiser step: refresh, update, and a micro-batch for each of `micro_batches`.
-/// 0 where the plan has no training programs.
+/// Seconds of one optimiser step: a micro-batch for each of `micro_batches`, and the update, with
+/// the refresh, or as far as it does not run beside the last micro-batch (a speculative one:
+/// confirmed). 0 where the plan has no training programs.
 double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches);
 
 /// The same from the seconds of programs by name; `seconds` gives 0 for those that are not there.

@@ -25,7 +25,7 @@ struct Moment {
   std::size_t sum() const;
 };
 
-/// One moment for each instruction of refresh, accumulate_first, accumulate and update, as far as
+/// One moment for each instruction of refresh, the micro-batches' programs and update, as far as
 /// the plan has them; of a plan that does not train, all programs. Further micro-batches repeat
 /// accumulate. The sum of a moment is what is alive then: the arena less what the offsets leave
 /// unused.

@@ -38,27 +38,44 @@ Executor::Executor(const plan::Plan& plan, const ExecutorOptions& options)
     file_ = std::make_unique<TierFile>(options.file_directory, plan.file.arena_bytes, kFileUsers,
                                        options.file_queue);
   }
-  for (const plan::Program& program : plan.programs) {
-    std::vector<Bound> bound;
-    bound.reserve(program.instructions.size());
-    for (const plan::Instruction& instruction : program.instructions) {
-      bound.push_back(bind(instruction));
-    }
-    programs_.push_back(std::move(bound));
-    parts_.push_back(parts_of(program));
+  for (const plan::Program& program : plan.programs) parts_.push_back(parts_of(program));
+  sides_.push_back(bind_all({}));
+  if (!plan.exchanges.empty()) {
+    exchanged_ = plan::Exchanged(plan);
+    sides_.push_back(bind_all(exchanged_));
   }
   if (options.streams == ExecutorOptions::Streams::in_order || !has_other_streams(plan)) return;
   team_ = std::make_unique<StreamTeam>(
       [this](std::size_t program, std::size_t instruction) { execute(program, instruction); });
 }
 
-Executor::Bound Executor::bind(const plan::Instruction& instruction) const {
-  Bound b{instruction.run.get(), {}, {}, nullptr};
-  if (instruction.file) return b;
-  for (const plan::Place& place : instruction.operands) {
-    b.operands.push_back(place.absent() ? nullptr : at(place));
+Executor::Side Executor::bind_all(const plan::Exchanged& exchanged) const {
+  Side programs;
+  for (const plan::Program& program : plan_.programs) {
+    std::vector<Bound>& bound = programs.emplace_back();
+    bound.reserve(program.instructions.size());
+    for (const plan::Instruction& instruction : program.instructions) {
+      bound.push_back(bind(instruction, exchanged));
+    }
   }
-  for (const plan::Place& place : instruction.results) b.results.push_back(at(place));
+  return programs;
+}
+
+Executor::Bound Executor::bind(const plan::Instruction& instruction,
+                               const plan::Exchanged& exchanged) const {
+  Bound b{instruction.run.get(), {}, {}, nullptr, instruction.file};
+  const auto address = [&](const plan::Place& place) {
+    return at({exchanged.offset(place), place.tier});
+  };
+  if (instruction.file) {
+    b.file->file_offset = exchanged.offset({b.file->file_offset, ir::Tier::file});
+    b.file->device_offset = exchanged.offset({b.file->device_offset});
+    return b;
+  }
+  for (const plan::Place& place : instruction.operands) {
+    b.operands.push_back(place.absent() ? nullptr : address(place));
+  }
+  for (const plan::Place& place : instruction.results) b.results.push_back(address(place));
   if (instruction.scratch_bytes > 0) b.scratch = at({instruction.scratch});
   return b;
 }
@@ -79,16 +96,15 @@ Executor::ProgramHandle Executor::find(std::string_view program) const {
 void Executor::run(ProgramHandle program) const {
   const auto index = static_cast<std::size_t>(program.index_);
   if (team_) return team_->run(index, plan_.programs[index].instructions, parts_[index]);
-  for (std::size_t i = 0; i < programs_[index].size(); ++i) execute(index, i);
+  for (std::size_t i = 0; i < sides_[side_][index].size(); ++i) execute(index, i);
 }
 
 void Executor::execute(std::size_t program, std::size_t instruction) const {
-  const Bound& b = programs_[program][instruction];
+  const Bound& b = sides_[side_][program][instruction];
   if (b.kernel != nullptr) {
     b.kernel->run({b.operands, b.results, b.scratch});
   } else {
-    const plan::Instruction& planned = plan_.programs[program].instructions[instruction];
-    transfer(*planned.file, planned.stream);
+    transfer(*b.file, plan_.programs[program].instructions[instruction].stream);
   }
 }
 
@@ -111,7 +127,7 @@ void Executor::run_profiled(ProgramHandle program,
                             const std::function<void(std::size_t, double)>& after) const {
   using Clock = std::chrono::steady_clock;
   const auto index = static_cast<std::size_t>(program.index_);
-  for (std::size_t i = 0; i < programs_[index].size(); ++i) {
+  for (std::size_t i = 0; i < sides_[side_][index].size(); ++i) {
     const auto start = Clock::now();
     execute(index, i);
     after(i, std::chrono::duration<double>(Clock::now() - start).count());
@@ -121,7 +137,8 @@ void Executor::run_profiled(ProgramHandle program,
 const plan::CatalogEntry& Executor::entry(std::string_view name) const {
   const plan::CatalogEntry* entry = plan_.find_tensor(name);
   require(entry != nullptr, "the plan has no tensor {}", name);
-  return *entry;
+  if (side_ == 0) return *entry;
+  return plan_.catalog[exchanged_.entry(static_cast<std::size_t>(entry - plan_.catalog.data()))];
 }
 
 TensorBytes Executor::tensor(std::string_view name) const {
@@ -154,7 +171,8 @@ TensorBytes Executor::data(std::string_view program, std::string_view name) cons
 TensorBytes Executor::result(std::string_view program, std::string_view name) const {
   const plan::Port* port = find_port(plan_.program(program).results, name);
   require(port != nullptr, "program {} has no result {}", program, name);
-  return {port->type, at({port->offset})};
+  // It may lie in a tensor that the program also writes.
+  return {port->type, at({side_ == 0 ? port->offset : exchanged_.offset({port->offset})})};
 }
 
 }  // namespace bessemer::runtime

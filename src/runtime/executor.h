@@ -4,11 +4,13 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "base/arena.h"
+#include "plan/exchange.h"
 #include "plan/plan.h"
 #include "runtime/stream_team.h"
 #include "runtime/tier_file.h"
@@ -75,18 +77,26 @@ class Executor {
   void read(std::string_view name, std::span<std::byte> to) const;
   void write(std::string_view name, std::span<const std::byte> from) const;
 
+  /// Every pair of plan::Plan::exchanges changes places: for all programs and for the functions
+  /// above, each name is from now on the tensor that the other one was. Moves no bytes.
+  void exchange() const { side_ = 1 - side_; }
+
   /// Data input or result of a program by name; Error where missing.
   TensorBytes data(std::string_view program, std::string_view name) const;
   TensorBytes result(std::string_view program, std::string_view name) const;
 
  private:
   struct Bound {
-    const kernels::Kernel* kernel;  // null: the instruction's file transfer
+    const kernels::Kernel* kernel;  // null: the file transfer
     std::vector<const void*> operands;
     std::vector<void*> results;
     void* scratch;
+    std::optional<plan::FileTransfer> file;
   };
-  Bound bind(const plan::Instruction& instruction) const;
+  /// Bound instructions by program.
+  using Side = std::vector<std::vector<Bound>>;
+  Side bind_all(const plan::Exchanged& exchanged) const;
+  Bound bind(const plan::Instruction& instruction, const plan::Exchanged& exchanged) const;
   std::byte* at(const plan::Place& place) const;
   const plan::CatalogEntry& entry(std::string_view name) const;
   void execute(std::size_t program, std::size_t instruction) const;
@@ -96,7 +106,9 @@ class Executor {
   Arena device_;
   Arena host_;
   std::unique_ptr<TierFile> file_;
-  std::vector<std::vector<Bound>> programs_;
+  plan::Exchanged exchanged_;
+  std::vector<Side> sides_;       // as planned; exchanged, where the plan has exchanges
+  mutable std::size_t side_ = 0;  // like the arenas' bytes no part of what the executor is
   std::vector<StreamParts> parts_;
   std::unique_ptr<StreamTeam> team_;  // null: everything in program order
 };

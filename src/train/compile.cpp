@@ -9,6 +9,8 @@
 #include "models/model.h"
 #include "passes/hoist_weights.h"
 #include "passes/pipeline.h"
+#include "passes/update_mode.h"
+#include "train/offload.h"
 #include "train/run_compiler.h"
 
 namespace bessemer::train {
@@ -62,9 +64,17 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
   RunCompiler compiler(config, architecture, machine, runner);
   require(config.train.micro_batch_size.has_value(), "the size of micro-batches is not settled");
   const Way way{*config.train.micro_batch_size,
-                config.memory.offload.value_or(std::vector<config::OffloadItem>()),
+                config.memory.offload.value_or(std::vector<config::OffloadItem>()), kWhole,
                 *config.memory.recompute, 0};
-  return compiler.compile(compiler.fit(way, config.memory));
+  const Way whole = compiler.fit(way, config.memory);
+  if (way.offload.empty() || fits(config.memory, compiler.price(whole).bytes)) {
+    return compiler.compile(whole);
+  }
+  Way in_pieces = way;
+  in_pieces.piece = piece_bytes(config.memory);
+  in_pieces = compiler.fit(in_pieces, config.memory);
+  const bool less = compiler.price(in_pieces).device_bytes() < compiler.price(whole).device_bytes();
+  return compiler.compile(less ? in_pieces : whole);
 }
 
 plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,

@@ -22,9 +22,9 @@ namespace bessemer::train {
 /// Tokens taken by one run of the program "prefill"; "decode" takes one.
 inline constexpr std::int64_t kPrefillTokens = 32;
 
-/// Programs of a training run: "refresh" (absent where nothing is derived from parameters),
-/// "accumulate_first", "accumulate" (only with several micro-batches), "update", "evaluate", and
-/// "prefill" and "decode" where the run draws samples.
+/// Programs of a training run: "refresh" (absent where nothing is derived from parameters), those
+/// of a step (passes/step_programs.h), "evaluate", and "prefill" and "decode" where the run draws
+/// samples.
 struct CompiledRun {
   models::Architecture architecture;
   std::int64_t micro_batch_size = 1;  // sequences
@@ -72,7 +72,7 @@ plan::Plan compile_evaluation(const models::Architecture& architecture, config::
                               std::int64_t sequences, std::int64_t sequence_length,
                               const cost::MachineDescription& machine, passes::Runner& runner);
 
-/// What a checkpoint of the run holds: parameters and optimizer state.
+/// What a checkpoint of the run holds: parameters, optimizer state and pending gradients.
 std::vector<checkpoint::TensorSpec> specs_to_save(const plan::Plan& plan);
 
 /// Whether a checkpoint is written from a copy in memory: where all of that lies on the device.

@@ -81,7 +81,8 @@ class MemoryPlanner {
   };
   const Found& chosen();
   Found search(const WayChoices& choices, const config::MemoryConfig& budgets);
-  Found smallest(const std::vector<Way>& ways);
+  std::optional<Found> fastest(std::vector<Way> ways, const config::MemoryConfig& budgets);
+  Found smallest(const WayChoices& choices);
   Remedy remedy(std::string change, const config::RunConfig& changed);
   FrontierPoint point(const Found& found);
 

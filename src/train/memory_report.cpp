@@ -1,11 +1,14 @@
 #include "train/memory_report.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "config/names.h"
 #include "plan/report.h"
+#include "train/offload.h"
 
 namespace bessemer::train {
 namespace {
@@ -29,22 +32,30 @@ std::string remedies_text(const std::vector<Remedy>& remedies, const Price& need
 
 }  // namespace
 
-std::string how_text(const Way& way, const std::map<std::string, int>& operations,
-                     const std::map<std::string, int>& kept) {
+std::string how_text(const Way& way, const Operations& operations, const Operations& kept) {
   std::string moved, again;
   for (const config::OffloadItem& item : way.offload) {
     moved += fmt::format("{}{}", moved.empty() ? "" : ", ", config::name_of(item.what));
     if (item.to == config::OffloadTier::file) moved += " (file)";
   }
-  for (const auto& [op, count] : kept) {
-    const auto now = operations.find(op);
-    if (now == operations.end() || now->second <= count) continue;
-    again += fmt::format("{}{} {}", again.empty() ? "" : ", ", now->second - count, op);
+  for (const auto& [op, count] : kept.count) {
+    const auto now = operations.count.find(op);
+    const long more = now == operations.count.end() ? 0 : std::lround(now->second - count);
+    if (more > 0) again += fmt::format("{}{} {}", again.empty() ? "" : ", ", more, op);
   }
-  if (moved.empty() && again.empty()) return "everything kept";
-  return fmt::format("{}{}{}", moved.empty() ? "" : "moved: " + moved,
-                     moved.empty() || again.empty() ? "" : "; ",
-                     again.empty() ? "" : "again: " + again);
+  std::vector<std::string> parts;
+  if (!moved.empty()) parts.push_back("moved: " + moved);
+  if (way.piece != kWhole) {
+    parts.push_back(fmt::format("in pieces of {}", plan::bytes_text(way.piece)));
+  }
+  if (operations.head_chunks != kept.head_chunks) {
+    parts.push_back(fmt::format("head in {} chunks", operations.head_chunks));
+  }
+  if (operations.mlp_chunks != 1) {
+    parts.push_back(fmt::format("MLP in {} chunks", operations.mlp_chunks));
+  }
+  if (!again.empty()) parts.push_back("again: " + again);
+  return parts.empty() ? "everything kept" : fmt::format("{}", fmt::join(parts, "; "));
 }
 
 std::string refusal_text(const config::MemoryConfig& memory, const Price& needed,

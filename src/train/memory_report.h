@@ -1,7 +1,6 @@
 // What the planner of memory found, for people and for programs.
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
 
@@ -13,10 +12,9 @@
 
 namespace bessemer::train {
 
-/// What a way moves, and which ops it runs more often than `kept`, the way that keeps everything;
-/// both count instructions by op.
-std::string how_text(const Way& way, const std::map<std::string, int>& operations,
-                     const std::map<std::string, int>& kept);
+/// What a way moves, the chunks it works in, and which ops it runs more often than `kept`, the way
+/// that keeps everything.
+std::string how_text(const Way& way, const Operations& operations, const Operations& kept);
 
 /// Why a run is refused: what it needs, what the budgets give, and the remedies with their prices.
 std::string refusal_text(const config::MemoryConfig& memory, const Price& needed,

@@ -36,8 +36,17 @@ ir::Tier& tier_for(config::TensorClass what, passes::OffloadOptions& options) {
 
 }  // namespace
 
-passes::OffloadOptions offload_options(const config::MemoryConfig& memory) {
+std::size_t piece_bytes(const config::MemoryConfig& memory) {
+  return std::max(device_budget(memory) / kPartsOfDevice, kSmallestPart);
+}
+
+passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::size_t piece) {
   passes::OffloadOptions options;
+  if (piece != kWhole) {
+    options.largest_fetch = piece;
+    options.fetched_ahead = std::min(options.fetched_ahead, piece);
+    options.tile = std::min(options.tile, piece);
+  }
   if (!memory.offload) return options;
   for (const config::OffloadItem& item : *memory.offload) {
     tier_for(item.what, options) = tier_of(item.to, memory);
@@ -45,19 +54,19 @@ passes::OffloadOptions offload_options(const config::MemoryConfig& memory) {
   return options;
 }
 
+plan::PlanOptions planning_in_pieces(plan::PlanOptions planning, std::size_t piece) {
+  if (piece != kWhole) planning.stored_behind = std::min(planning.stored_behind, piece);
+  return planning;
+}
+
 plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
-                         const config::MemoryConfig& memory, Pieces pieces,
-                         const cost::MachineDescription& machine, passes::Runner& runner) {
-  if (!memory.offload || memory.offload->empty()) return plan::make_plan(graphs, machine);
-  passes::OffloadOptions options = offload_options(memory);
-  plan::PlanOptions plan_options;
-  if (pieces == Pieces::tiled) {
-    const std::size_t part = std::max(device_budget(memory) / kPartsOfDevice, kSmallestPart);
-    options.largest_fetch = part;
-    options.fetched_ahead = std::min(options.fetched_ahead, part);
-    options.tile = std::min(options.tile, part);
-    plan_options.stored_behind = std::min(plan_options.stored_behind, part);
+                         const config::MemoryConfig& memory, std::size_t piece,
+                         const cost::MachineDescription& machine, passes::Runner& runner,
+                         plan::PlanOptions planning) {
+  if (!memory.offload || memory.offload->empty()) {
+    return plan::make_plan(graphs, machine, planning);
   }
+  const passes::OffloadOptions options = offload_options(memory, piece);
   const passes::TierMap tiers = passes::choose_tiers(graphs, options);
   const passes::Pass pass{"offload", [&](ir::Graph graph) {
                             return passes::offload(std::move(graph), tiers, options, machine);
@@ -66,7 +75,7 @@ plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
   for (const ir::Graph* graph : graphs) moved.push_back(runner.run(*graph, {pass}));
   std::vector<const ir::Graph*> all;
   for (const ir::Graph& graph : moved) all.push_back(&graph);
-  return plan::make_plan(all, machine, plan_options);
+  return plan::make_plan(all, machine, planning_in_pieces(std::move(planning), piece));
 }
 
 runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory) {

@@ -12,18 +12,25 @@
 
 namespace bessemer::train {
 
-passes::OffloadOptions offload_options(const config::MemoryConfig& memory);
+/// How much of what moves is on the device at a time. kWhole: a tensor is there as a whole, and
+/// others are on their way. Else no more than so many bytes each way, a larger matrix in tiles: it
+/// takes less of the device, and more time.
+inline constexpr std::size_t kWhole = 0;
 
-/// How much of what moves may be on the device at a time. Whole: a tensor is there as a whole, and
-/// others are on their way. Tiled: no more than an eighth of the device's bytes each way, a larger
-/// matrix in tiles; it takes less of the device, and more time.
-enum class Pieces { whole, tiled };
+/// The size of pieces for a device budget too small for whole tensors.
+std::size_t piece_bytes(const config::MemoryConfig& memory);
+
+passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::size_t piece);
+
+/// `planning` with what waits to be stored limited to pieces.
+plan::PlanOptions planning_in_pieces(plan::PlanOptions planning, std::size_t piece);
 
 /// The plan of a run's graphs with their tensors in the tiers that `memory` asks for. The graphs
 /// stay as they are.
 plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
-                         const config::MemoryConfig& memory, Pieces pieces,
-                         const cost::MachineDescription& machine, passes::Runner& runner);
+                         const config::MemoryConfig& memory, std::size_t piece,
+                         const cost::MachineDescription& machine, passes::Runner& runner,
+                         plan::PlanOptions planning = {});
 
 runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory);
 

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <functional>
 #include <set>
-#include <tuple>
 
 #include "base/error.h"
 #include "models/model.h"
 #include "passes/hoist_weights.h"
 #include "passes/recompute.h"
+#include "passes/step_programs.h"
 #include "plan/recompute_to_fit.h"
 #include "plan/report.h"
 #include "train/offload.h"
@@ -42,6 +42,15 @@ passes::StepOptions step_options(const config::RunConfig& config, std::int64_t m
   return options;
 }
 
+passes::UpdateMode mode_of(config::UpdateMode update) {
+  switch (update) {
+    case config::UpdateMode::delayed: return passes::UpdateMode::delayed;
+    case config::UpdateMode::speculative: return passes::UpdateMode::speculative;
+    case config::UpdateMode::synchronous: break;
+  }
+  return passes::UpdateMode::synchronous;
+}
+
 bool is_accumulate(const std::string& program) { return program.starts_with("accumulate"); }
 
 // What choose_tiers says of the graphs' inputs, in graphs of inputs alone.
@@ -60,6 +69,17 @@ std::vector<ir::Graph> inputs_in_tiers(const std::vector<const ir::Graph*>& grap
   return shells;
 }
 
+Operations operations_of(const plan::Program& program) {
+  Operations operations;
+  for (const plan::Instruction& i : program.instructions) {
+    const bool head = i.op.starts_with("linear_cross_entropy");
+    operations.count[i.op] += head ? 1.0 : 1.0 / static_cast<double>(i.chunks);
+    std::int64_t& most = head ? operations.head_chunks : operations.mlp_chunks;
+    most = std::max(most, i.chunks);
+  }
+  return operations;
+}
+
 std::vector<const ir::Graph*> pointers_to(const std::vector<ir::Graph>& graphs) {
   std::vector<const ir::Graph*> pointers;
   for (const ir::Graph& graph : graphs) pointers.push_back(&graph);
@@ -72,17 +92,25 @@ std::vector<const ir::Graph*> pointers_to(const std::vector<ir::Graph>& graphs) 
 struct RunCompiler::Graphs {
   std::int64_t micro_batches = 1;
   std::int64_t sample_cache = 0;
-  std::vector<ir::Graph> all;  // in the order of the plan
-  // Found when first asked for: frontiers by index in `all`, of the accumulate graphs, and what
-  // transients may take at each level, falling.
-  std::map<std::size_t, std::vector<passes::RecomputePoint>> frontiers;
+  passes::StepGraphs step;
+  GenerationGraphs generation;  // where there is a cache for it
+  // Found when first asked for: frontiers of the accumulate graphs, and what transients may take
+  // at each level, falling.
+  std::vector<passes::RecomputePoint> first, others;
   std::vector<std::size_t> targets;
+};
+
+// What a way runs, before anything is moved, in the order of the plan.
+struct RunCompiler::Programs {
+  Way way;
+  std::vector<ir::Graph> graphs;
+  std::vector<std::pair<std::string, std::string>> exchanges;
 };
 
 struct RunCompiler::ProgramPrice {
   double seconds = 0;
   std::array<std::size_t, ir::kTiers> transients{};
-  std::map<std::string, int> operations;
+  Operations operations;
 };
 
 // What a program depends on; members that it does not depend on are left as they are.
@@ -115,23 +143,14 @@ RunCompiler::Graphs& RunCompiler::graphs(const Way& way) {
   passes::StepGraphs step =
       passes::compile_step(models::loss_graph(architecture_, shape),
                            models::loss_graph(without_dropout, shape), options, runner_);
-  GenerationGraphs generation;
   if (config_.train.sample_every > 0) {
     made->sample_cache =
         std::min(architecture_.context, config_.data.sequence_length + config_.train.sample_tokens);
-    generation = generation_graphs(without_dropout, options.recipe, made->sample_cache, runner_);
-    step.refresh = passes::merge_refresh(std::move(step.refresh), generation.refresh);
+    made->generation =
+        generation_graphs(without_dropout, options.recipe, made->sample_cache, runner_);
+    step.refresh = passes::merge_refresh(std::move(step.refresh), made->generation.refresh);
   }
-  // A refresh without nodes would be a program that does nothing.
-  if (!step.refresh.nodes().empty()) made->all.push_back(std::move(step.refresh));
-  made->all.push_back(std::move(step.accumulate_first));
-  if (step.accumulate) made->all.push_back(std::move(*step.accumulate));
-  made->all.push_back(std::move(step.update));
-  if (step.evaluate) made->all.push_back(std::move(*step.evaluate));
-  if (made->sample_cache > 0) {
-    made->all.push_back(std::move(generation.prefill));
-    made->all.push_back(std::move(generation.decode));
-  }
+  made->step = std::move(step);
   known = std::move(made);
   return *known;
 }
@@ -139,11 +158,13 @@ RunCompiler::Graphs& RunCompiler::graphs(const Way& way) {
 const std::vector<std::size_t>& RunCompiler::targets(const Way& way) {
   Graphs& made = graphs(way);
   if (!made.targets.empty()) return made.targets;
+  made.first = plan::recompute_frontier(made.step.accumulate_first, machine_);
+  if (made.step.accumulate) {
+    made.others = plan::recompute_frontier(*made.step.accumulate, machine_);
+  }
   std::set<std::size_t, std::greater<>> peaks;
-  for (std::size_t i = 0; i < made.all.size(); ++i) {
-    if (!is_accumulate(made.all[i].name())) continue;
-    made.frontiers[i] = plan::recompute_frontier(made.all[i], machine_);
-    for (const passes::RecomputePoint& point : made.frontiers[i]) peaks.insert(point.peak_bytes);
+  for (const auto* frontier : {&made.first, &made.others}) {
+    for (const passes::RecomputePoint& point : *frontier) peaks.insert(point.peak_bytes);
   }
   made.targets.assign(peaks.begin(), peaks.end());
   return made.targets;
@@ -152,72 +173,95 @@ const std::vector<std::size_t>& RunCompiler::targets(const Way& way) {
 std::vector<std::size_t> RunCompiler::levels(const Way& way) {
   if (way.recompute != config::Recompute::automatic) return {0};
   const std::size_t count = targets(way).size();
-  // The frontier knows nothing of what waits for its transport: where values move, its choices are
-  // planned one after the other.
+  // The frontier knows nothing of what waits for its transport, nor of updates beside backward:
+  // where there is such, its choices are planned one after the other, a few of them.
   const std::size_t stride =
-      way.offload.empty() ? 1 : (count + kLevelsOffDevice - 1) / kLevelsOffDevice;
+      frontier_is_exact(way) ? 1 : (count + kLevelsOffDevice - 1) / kLevelsOffDevice;
   std::vector<std::size_t> levels;
   if ((count - 1) % stride != 0) levels.push_back(0);
   for (std::size_t i = (count - 1) % stride; i < count; i += stride) levels.push_back(i);
   return levels;
 }
 
-// The run's graphs, the accumulate graphs at the level of the way.
-std::vector<ir::Graph> RunCompiler::recomputed(const Way& way) {
-  std::vector<ir::Graph> all = graphs(way).all;
-  if (way.level == 0) return all;
-  const std::size_t target = targets(way).at(way.level);
-  for (const auto& [i, frontier] : graphs(way).frontiers) {
-    const passes::RecomputePoint& point = passes::cheapest_within(frontier, target);
-    all[i] = passes::recompute(std::move(all[i]), point.kept);
+bool RunCompiler::frontier_is_exact(const Way& way) const {
+  return way.offload.empty() && config_.optimizer.update == config::UpdateMode::synchronous;
+}
+
+RunCompiler::Programs RunCompiler::make_programs(const Way& way, passes::Runner& runner) {
+  passes::StepGraphs step = graphs(way).step;
+  if (way.level > 0) {
+    const std::size_t target = targets(way).at(way.level);
+    const Graphs& made = graphs(way);
+    const auto apply = [&](ir::Graph& graph, const std::vector<passes::RecomputePoint>& frontier) {
+      const passes::Pass pass{"recompute", [&](ir::Graph g) {
+                                return passes::applied(std::move(g),
+                                                       passes::cheapest_within(frontier, target),
+                                                       machine_.cpu);
+                              }};
+      graph = runner.run(std::move(graph), {pass});
+    };
+    apply(step.accumulate_first, made.first);
+    if (step.accumulate) apply(*step.accumulate, made.others);
+    if (step.evaluate) {
+      step.evaluate = plan::chunk_to_fit(std::move(*step.evaluate), target, machine_);
+    }
   }
-  return all;
+  passes::StepPrograms made = passes::step_programs(step, mode_of(config_.optimizer.update),
+                                                    graphs(way).micro_batches, machine_, runner);
+  Programs programs{way, std::move(made.graphs), std::move(made.exchanges)};
+  if (graphs(way).sample_cache > 0) {
+    programs.graphs.push_back(graphs(way).generation.prefill);
+    programs.graphs.push_back(graphs(way).generation.decode);
+  }
+  return programs;
+}
+
+const RunCompiler::Programs& RunCompiler::programs(const Way& way) {
+  Way key = way;
+  key.offload.clear();
+  key.piece = kWhole;
+  if (!programs_ || programs_->way != key) {
+    programs_ = std::make_unique<Programs>(make_programs(key, quiet_));
+  }
+  return *programs_;
 }
 
 passes::OffloadOptions RunCompiler::offload_options_of(const Way& way) const {
   config::MemoryConfig memory = config_.memory;
   memory.offload = way.offload;
-  return offload_options(memory);
+  return offload_options(memory, way.piece);
 }
 
-const RunCompiler::ProgramPrice& RunCompiler::price(const Way& way, const std::string& program) {
-  PriceKey key{program, way};
-  if (!is_accumulate(program)) {
+const RunCompiler::ProgramPrice& RunCompiler::price(const Way& way, const ir::Graph& program) {
+  PriceKey key{program.name(), way};
+  const bool by_level = is_accumulate(program.name()) || program.name() == "evaluate";
+  if (!by_level) {
+    key.way.micro_batch_size = 0;
     key.way.recompute = config::Recompute::none;
     key.way.level = 0;
-    if (program != "evaluate") key.way.micro_batch_size = 0;
   }
   const auto [at, fresh] = prices_.try_emplace(key);
   if (!fresh) return at->second;
-  Graphs& made = graphs(way);
-  const auto same = [&](const ir::Graph& graph) { return graph.name() == program; };
-  const auto found = std::find_if(made.all.begin(), made.all.end(), same);
-  if (found == made.all.end()) return at->second;  // takes nothing
-  ir::Graph graph = *found;
-  if (way.level > 0 && is_accumulate(program)) {
-    const auto index = static_cast<std::size_t>(found - made.all.begin());
-    const std::size_t target = targets(way).at(way.level);
-    graph = passes::recompute(std::move(graph),
-                              passes::cheapest_within(made.frontiers.at(index), target).kept);
-  }
+  ir::Graph graph = program;
   if (!way.offload.empty()) {
     const passes::OffloadOptions options = offload_options_of(way);
-    const passes::TierMap tiers = passes::choose_tiers(pointers_to(made.all), options);
+    const passes::TierMap tiers = passes::choose_tiers(pointers_to(programs(way).graphs), options);
     graph = passes::offload(std::move(graph), tiers, options, machine_);
   }
-  const plan::Plan planned = plan::make_plan({&graph}, machine_);
+  const plan::Plan planned = plan::make_plan({&graph}, machine_, planning_in_pieces({}, way.piece));
   const plan::Program& lowered = planned.programs[0];
   at->second = {lowered.predicted_seconds(),
                 {lowered.transient_bytes, lowered.host.bytes, lowered.file.bytes},
-                {}};
-  for (const plan::Instruction& i : lowered.instructions) ++at->second.operations[i.op];
+                operations_of(lowered)};
   return at->second;
 }
 
 std::array<std::size_t, ir::kTiers> RunCompiler::standing_bytes(const Way& way) {
-  const auto [at, fresh] = standing_.try_emplace({way.micro_batch_size, way.offload});
+  Way key = way;
+  key.level = 0;
+  const auto [at, fresh] = standing_.try_emplace(key);
   if (fresh) {
-    const std::vector<const ir::Graph*> all = pointers_to(graphs(way).all);
+    const std::vector<const ir::Graph*> all = pointers_to(programs(key).graphs);
     const std::vector<ir::Graph> shells =
         inputs_in_tiers(all, passes::choose_tiers(all, offload_options_of(way)));
     at->second = plan::standing_bytes(pointers_to(shells));
@@ -226,28 +270,37 @@ std::array<std::size_t, ir::kTiers> RunCompiler::standing_bytes(const Way& way) 
 }
 
 Price RunCompiler::price(const Way& way) {
-  const Graphs& made = graphs(way);
-  Price sum{standing_bytes(way), 0};
+  const auto [at, fresh] = known_.try_emplace(way);
+  if (!fresh) return at->second;
+  Price& sum = at->second;
+  sum.bytes = standing_bytes(way);
   std::array<std::size_t, ir::kTiers> most{};
-  for (const ir::Graph& graph : made.all) {
-    const ProgramPrice& program = price(way, graph.name());
+  std::map<std::string, double> seconds;
+  for (const ir::Graph& graph : programs(way).graphs) {
+    const ProgramPrice& program = price(way, graph);
+    seconds[graph.name()] = program.seconds;
     for (std::size_t t = 0; t < most.size(); ++t) {
       most[t] = std::max(most[t], program.transients[t]);
     }
   }
   for (std::size_t t = 0; t < most.size(); ++t) sum.bytes[t] += most[t];
-  sum.step_seconds = plan::step_seconds(
-      made.micro_batches, [&](const std::string& name) { return price(way, name).seconds; });
+  sum.step_seconds = plan::step_seconds(graphs(way).micro_batches, [&](const std::string& name) {
+    const auto found = seconds.find(name);
+    return found == seconds.end() ? 0.0 : found->second;
+  });
   return sum;
 }
 
-std::map<std::string, int> RunCompiler::operations(const Way& way) {
-  std::map<std::string, int> count;
-  for (const ir::Graph& graph : graphs(way).all) {
+Operations RunCompiler::operations(const Way& way) {
+  Operations sum;
+  for (const ir::Graph& graph : programs(way).graphs) {
     if (!is_accumulate(graph.name())) continue;
-    for (const auto& [op, n] : price(way, graph.name()).operations) count[op] += n;
+    const Operations& one = price(way, graph).operations;
+    for (const auto& [op, n] : one.count) sum.count[op] += n;
+    sum.head_chunks = std::max(sum.head_chunks, one.head_chunks);
+    sum.mlp_chunks = std::max(sum.mlp_chunks, one.mlp_chunks);
   }
-  return count;
+  return sum;
 }
 
 Way RunCompiler::fit(Way way, const config::MemoryConfig& budgets) {
@@ -255,8 +308,8 @@ Way RunCompiler::fit(Way way, const config::MemoryConfig& budgets) {
   if (fits(budgets, price(way).bytes)) return way;
   Way smallest = way;
   std::vector<std::size_t> levels = this->levels(way);
-  // Where nothing moves, bytes are known before anything is planned.
-  if (way.offload.empty() && levels.size() > 1) {
+  // Where the frontier is exact, bytes are known before anything is planned.
+  if (frontier_is_exact(way) && levels.size() > 1) {
     const std::size_t standing = standing_bytes(way)[0], budget = device_budget(budgets);
     const auto too_much = [&](std::size_t level) {
       return standing + targets(way)[level] > budget && level + 1 < levels.size();
@@ -281,8 +334,11 @@ CompiledRun RunCompiler::compile(const Way& way) {
   run.sample_cache = made.sample_cache;
   config::MemoryConfig memory = config_.memory;
   memory.offload = way.offload;
-  const std::vector<ir::Graph> all = recomputed(way);
-  run.plan = plan_in_tiers(pointers_to(all), memory, machine_, runner_);
+  Programs programs = make_programs(way, runner_);
+  plan::PlanOptions planning;
+  planning.exchanges = std::move(programs.exchanges);
+  run.plan = plan_in_tiers(pointers_to(programs.graphs), memory, way.piece, machine_, runner_,
+                           std::move(planning));
   return run;
 }
 

@@ -23,6 +23,12 @@
 
 namespace bessemer::train {
 
+/// What the accumulate programs of a way run.
+struct Operations {
+  std::map<std::string, double> count;  // by op; instructions on parts of an MLP count as one
+  std::int64_t head_chunks = 1, mlp_chunks = 1;
+};
+
 class RunCompiler {
  public:
   /// Of `config` all counts but what a Way says. `runner` makes the graphs and what compile()
@@ -45,31 +51,34 @@ class RunCompiler {
   /// smallest device tier.
   Way fit(Way way, const config::MemoryConfig& budgets);
 
-  /// Instructions of the accumulate programs by op.
-  std::map<std::string, int> operations(const Way& way);
+  Operations operations(const Way& way);
 
   const models::Architecture& architecture() const { return architecture_; }
 
  private:
   struct Graphs;
+  struct Programs;
   struct ProgramPrice;
   struct PriceKey;
 
   Graphs& graphs(const Way& way);
   const std::vector<std::size_t>& targets(const Way& way);
-  std::vector<ir::Graph> recomputed(const Way& way);
-  const ProgramPrice& price(const Way& way, const std::string& program);
+  Programs make_programs(const Way& way, passes::Runner& runner);
+  const Programs& programs(const Way& way);
+  const ProgramPrice& price(const Way& way, const ir::Graph& graph);
   passes::OffloadOptions offload_options_of(const Way& way) const;
+  bool frontier_is_exact(const Way& way) const;
 
   config::RunConfig config_;
   models::Architecture architecture_;
   cost::MachineDescription machine_;
   passes::Runner& runner_;
+  passes::Runner quiet_;
+  std::unique_ptr<Programs> programs_;  // of the way asked for last
   std::map<std::pair<std::int64_t, config::Recompute>, std::unique_ptr<Graphs>> graphs_;
   std::map<PriceKey, ProgramPrice> prices_;
-  std::map<std::pair<std::int64_t, std::vector<config::OffloadItem>>,
-           std::array<std::size_t, ir::kTiers>>
-      standing_;
+  std::map<Way, Price> known_;
+  std::map<Way, std::array<std::size_t, ir::kTiers>> standing_;
 };
 
 }  // namespace bessemer::train

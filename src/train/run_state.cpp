@@ -46,6 +46,9 @@ std::string digest_of(const config::RunConfig& config) {
   same.checkpoint = defaults.checkpoint;
   same.log = defaults.log;
   same.memory = defaults.memory;
+  if (same.optimizer.update == config::UpdateMode::speculative) {  // the same numbers
+    same.optimizer.update = config::UpdateMode::synchronous;
+  }
   same.run.threads.reset();
   same.optimizer.warmup_steps.reset();  // derived from the length where not given
   same.optimizer.decay_steps.reset();

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
 
@@ -22,15 +23,32 @@ StepRunner::StepRunner(const runtime::Executor& executor, std::uint64_t seed)
     : executor_(executor),
       seed_(seed),
       refresh_(executor.find("refresh")),
-      update_(executor.find("update")),
       first_(ports_of("accumulate_first")),
       next_(ports_of("accumulate")),
-      evaluate_(ports_of("evaluate")) {
-  if (!update_.valid()) return;
+      last_(ports_of("accumulate_last")),
+      evaluate_(ports_of("evaluate")),
+      update_(verdict_of("update")),
+      check_(verdict_of("check")) {
+  if (!update_.program.valid()) return;
   learning_rate_ = executor.data("update", "learning_rate");
-  loss_ = executor.data("update", "loss");
-  norm_ = executor.result("update", "gradient_norm");
-  coefficient_ = executor.result("update", "coefficient");
+  if (!last_.program.valid()) return;
+  norm_of_last_ = executor.result("accumulate_last", "gradient_norm");
+  const bool delayed = !check_.program.valid();
+  if (delayed) judge(update_, std::numeric_limits<double>::quiet_NaN(), 0);
+}
+
+StepRunner::Verdict StepRunner::verdict_of(const char* program) const {
+  Verdict verdict;
+  verdict.program = executor_.find(program);
+  if (!verdict.program.valid()) return verdict;
+  verdict.loss = executor_.data(program, "loss");
+  verdict.coefficient = executor_.result(program, "coefficient");
+  for (const plan::Port& port : executor_.plan().program(program).data) {
+    if (port.name == "gradient_norm") verdict.takes_norm = true;
+  }
+  verdict.norm = verdict.takes_norm ? executor_.data(program, "gradient_norm")
+                                    : executor_.result(program, "gradient_norm");
+  return verdict;
 }
 
 StepRunner::BatchPorts StepRunner::ports_of(const char* program) const {
@@ -61,12 +79,17 @@ void StepRunner::refresh() const {
   if (refresh_.valid()) executor_.run(refresh_);
 }
 
-StepResult StepRunner::run(const data::GlobalBatch& batch, double learning_rate,
-                           std::int64_t step) const {
+const StepRunner::BatchPorts& StepRunner::ports_for(std::size_t micro_batch,
+                                                    std::size_t count) const {
+  if (last_.program.valid() && micro_batch + 1 == count) return last_;
+  return micro_batch == 0 ? first_ : next_;
+}
+
+double StepRunner::accumulate(const data::GlobalBatch& batch, std::int64_t step) const {
   const double scale = batch.valid_tokens > 0 ? 1.0 / static_cast<double>(batch.valid_tokens) : 0.0;
   double loss = 0;
   for (std::size_t m = 0; m < batch.micro_batches.size(); ++m) {
-    const BatchPorts& ports = m == 0 ? first_ : next_;
+    const BatchPorts& ports = ports_for(m, batch.micro_batches.size());
     copy_batch(batch.micro_batches[m], ports);
     *ports.loss_scale.as<float>() = static_cast<float>(scale);
     if (ports.counter.data != nullptr) {
@@ -78,13 +101,35 @@ StepResult StepRunner::run(const data::GlobalBatch& batch, double learning_rate,
     executor_.run(ports.program);
     loss += static_cast<double>(*ports.loss.as<float>());
   }
-  loss *= scale;
+  return loss * scale;
+}
+
+StepResult StepRunner::judge(const Verdict& verdict, double loss, float norm) const {
+  *verdict.loss.as<float>() = static_cast<float>(loss);
+  if (verdict.takes_norm) *verdict.norm.as<float>() = norm;
+  executor_.run(verdict.program);
+  return {loss, static_cast<double>(*verdict.norm.as<float>()),
+          std::isnan(*verdict.coefficient.as<float>())};
+}
+
+StepResult StepRunner::run(const data::GlobalBatch& batch, double learning_rate,
+                           std::int64_t step) const {
   *learning_rate_.as<float>() = static_cast<float>(learning_rate);
-  *loss_.as<float>() = static_cast<float>(loss);
-  executor_.run(update_);
-  const StepResult result{loss, static_cast<double>(*norm_.as<float>()),
-                          std::isnan(*coefficient_.as<float>())};
-  if (!result.skipped) refresh();  // may reuse the memory of the results
+  const double loss = accumulate(batch, step);
+  const float norm = last_.program.valid() ? *norm_of_last_.as<float>() : 0;
+  if (check_.program.valid()) {
+    const StepResult result = judge(check_, loss, norm);
+    if (*check_.coefficient.as<float>() == 1.0F) {
+      executor_.exchange();
+      return result;
+    }
+  }
+  const StepResult result = judge(update_, loss, norm);
+  if (update_.takes_norm) {
+    executor_.exchange();
+  } else if (!result.skipped || check_.program.valid()) {
+    refresh();  // may reuse the memory of the results
+  }
   return result;
 }
 

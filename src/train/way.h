@@ -1,7 +1,7 @@
 // The choices a step leaves open: one value of each is a way to run it.
 //
-// A choice more (parts of rows in the head, tiles of a product) is a member here, its values in
-// WayChoices, and what RunCompiler makes of it; the search does not change.
+// A choice more is a member here, its values in WayChoices, and what RunCompiler makes of it; the
+// search does not change. In how many chunks the head and MLPs work comes with the level.
 #pragma once
 
 #include <array>
@@ -18,6 +18,8 @@ namespace bessemer::train {
 struct Way {
   std::int64_t micro_batch_size = 1;
   std::vector<config::OffloadItem> offload;
+  /// Bytes of a moved tensor that are on the device at a time (train/offload.h); kWhole: all.
+  std::size_t piece = 0;
   config::Recompute recompute = config::Recompute::none;
   /// How far along the frontier of recomputation; 0 keeps everything. Others only with `automatic`.
   std::size_t level = 0;
@@ -29,6 +31,7 @@ struct Way {
 struct WayChoices {
   std::vector<std::int64_t> micro_batch_sizes;
   std::vector<std::vector<config::OffloadItem>> offloads;
+  std::size_t piece = 0;  // to try where nothing fits whole
   config::Recompute recompute = config::Recompute::automatic;
 };
 

@@ -1,0 +1,71 @@
+#include "passes/step_programs.h"
+
+#include "passes/delay_update.h"
+#include "passes/differentiate.h"
+#include "passes/merged_step.h"
+#include "passes/speculate_update.h"
+
+namespace bessemer::passes {
+namespace {
+
+void add_micro_batches(const StepGraphs& step, std::int64_t count, std::vector<ir::Graph>& graphs) {
+  if (count > 0) graphs.push_back(step.accumulate_first);
+  if (count > 1 && step.accumulate) graphs.push_back(*step.accumulate);
+}
+
+// Every persistent tensor that the update replaces has a second place.
+std::vector<std::pair<std::string, std::string>> next_places(const ir::Graph& update) {
+  std::vector<std::pair<std::string, std::string>> exchanges;
+  for (const ir::Output& output : update.outputs()) {
+    if (output.kind != ir::Output::Kind::write) continue;
+    exchanges.emplace_back(output.name, next_name(output.name));
+  }
+  return exchanges;
+}
+
+std::vector<std::pair<std::string, std::string>> pending_gradients(const ir::Graph& update) {
+  std::vector<std::pair<std::string, std::string>> exchanges;
+  for (const ParameterUpdate& one : parameter_updates(update)) {
+    exchanges.emplace_back(gradient_name(one.parameter), pending_name(one.parameter));
+  }
+  return exchanges;
+}
+
+}  // namespace
+
+StepPrograms step_programs(const StepGraphs& step, UpdateMode mode, std::int64_t micro_batches,
+                           const cost::MachineDescription& machine, Runner& runner) {
+  StepPrograms programs;
+  std::vector<ir::Graph>& graphs = programs.graphs;
+  if (!step.refresh.nodes().empty()) graphs.push_back(step.refresh);
+  const ir::Graph& accumulate = micro_batches > 1 ? *step.accumulate : step.accumulate_first;
+  switch (mode) {
+    case UpdateMode::synchronous:
+      add_micro_batches(step, micro_batches, graphs);
+      graphs.push_back(step.update);
+      break;
+    case UpdateMode::delayed:
+      add_micro_batches(step, micro_batches - 1, graphs);
+      graphs.push_back(runner.run(accumulate, {{"delay_update", [&](const ir::Graph& g) {
+                                                  return delay_update(g, step.update, step.refresh,
+                                                                      machine);
+                                                }}}));
+      graphs.push_back(keep_for_next_step(step.update));
+      programs.exchanges = pending_gradients(step.update);
+      break;
+    case UpdateMode::speculative:
+      add_micro_batches(step, micro_batches - 1, graphs);
+      graphs.push_back(runner.run(accumulate, {{"speculate_update", [&](const ir::Graph& g) {
+                                                  return speculate_update(g, step.update,
+                                                                          step.refresh);
+                                                }}}));
+      graphs.push_back(check_speculation(step.update));
+      graphs.push_back(step.update);
+      programs.exchanges = next_places(step.update);
+      break;
+  }
+  if (step.evaluate) graphs.push_back(*step.evaluate);
+  return programs;
+}
+
+}  // namespace bessemer::passes
