@@ -12,7 +12,7 @@ namespace bessemer::plan {
 std::vector<passes::RecomputePoint> recompute_frontier(const ir::Graph& ordered,
                                                        const cost::MachineDescription& machine) {
   // Fewer choices of a larger graph, so that the nodes planned for them stay as many.
-  constexpr std::size_t kNodes = 200'000, kFewest = 24;
+  constexpr std::size_t kNodes = 100'000, kFewest = 24;
   passes::FrontierOptions options;
   options.steps =
       std::clamp(kNodes / std::max<std::size_t>(1, ordered.nodes().size()), kFewest, options.steps);
