@@ -27,6 +27,7 @@ struct BuildCommand {
   std::string tokenizer;
   std::int32_t vocabulary = 8192;
   std::string text_key = "text";
+  bool skip_bad_records = false;
 };
 
 void show(const std::string& name, const fs::path& prefix, std::uint64_t documents,
@@ -58,6 +59,7 @@ int build_directory(const BuildCommand& command) {
   data::BuildOptions options;
   options.directory = command.out;
   options.text_key = command.text_key;
+  if (command.skip_bad_records) options.on_bad_record = data::OnBadRecord::skip;
   options.vocabulary = command.vocabulary;
   if (!command.tokenizer.empty()) options.tokenizer = command.tokenizer;
   for (const std::string& path : command.paths) {
@@ -141,6 +143,8 @@ void add_build(CLI::App& group, Session& session) {
                    "With --out: key of the text in a JSONL object")
       ->type_name("KEY")
       ->capture_default_str();
+  command->add_flag("--skip-bad-records", options->skip_bad_records,
+                    "With --out: log and count lines that are no JSON object with a text");
   command->callback([options, &session] {
     session.action = [options, &session] {
       return options->out.empty() ? build_run(*options, session) : build_directory(*options);

@@ -103,6 +103,9 @@ void add_data(Table& table) {
       .integer("vocabulary", &D::vocabulary, from_to(257, kMostOfASize),
                "tokens of the tokenizer to train (8192)")
       .text("text_field", &D::text_field, "key of the text in a JSONL object")
+      .choice("on_bad_record", &D::on_bad_record, kOnBadRecords,
+              "a line of a JSONL file that is no object with a text: end with a message, or log, "
+              "count and go on")
       .choice("packing", &D::packing, kPackings,
               "of documents into sequences: whole ones where they fit, or end to end and cut where "
               "a sequence ends")

@@ -39,6 +39,8 @@ inline constexpr Named<OffloadTier> kOffloadTiers[] = {
     {OffloadTier::automatic, ""}, {OffloadTier::host, "host"}, {OffloadTier::file, "file"}};
 inline constexpr Named<Packing> kPackings[] = {{Packing::best_fit, "best_fit"},
                                                {Packing::concatenate, "concatenate"}};
+inline constexpr Named<OnBadRecord> kOnBadRecords[] = {{OnBadRecord::stop, "stop"},
+                                                       {OnBadRecord::skip, "skip"}};
 inline constexpr Named<Device> kDevices[] = {{Device::cpu, "cpu"}};
 inline constexpr Named<log::Level> kLevels[] = {{log::Level::debug, "debug"},
                                                 {log::Level::info, "info"},
@@ -58,6 +60,7 @@ constexpr std::string_view name_of(RopeScalingType v) { return name_in(kRopeScal
 constexpr std::string_view name_of(OptimizerKind v) { return name_in(kOptimizers, v); }
 constexpr std::string_view name_of(Schedule v) { return name_in(kSchedules, v); }
 constexpr std::string_view name_of(Packing v) { return name_in(kPackings, v); }
+constexpr std::string_view name_of(OnBadRecord v) { return name_in(kOnBadRecords, v); }
 constexpr std::string_view name_of(Recipe v) { return name_in(kRecipes, v); }
 constexpr std::string_view name_of(MemoryPolicy v) { return name_in(kMemoryPolicies, v); }
 constexpr std::string_view name_of(Recompute v) { return name_in(kRecomputes, v); }

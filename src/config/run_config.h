@@ -40,6 +40,7 @@ enum class OffloadTier {
   file
 };  // automatic: host if it has a budget, or no tier has
 enum class Packing { best_fit, concatenate };
+enum class OnBadRecord { stop, skip };
 enum class Device { cpu };
 
 /// A number of bytes. Written in a run file as an integer or as text with a unit: "2GiB", "512MB".
@@ -131,9 +132,10 @@ struct DataConfig {
   std::optional<std::int64_t> vocabulary;  // of the tokenizer to train; filled by parse with 8192
                                            // where neither `tokenizer` nor `model.from` is given
   std::string text_field = "text";         // of a JSONL object
-  Packing packing = Packing::best_fit;     // of documents into sequences
-  double validation_fraction = 0.02;       // of each source's documents, kept out of training
-  std::optional<std::uint64_t> seed;       // of order and split; filled by parse with run.seed
+  OnBadRecord on_bad_record = OnBadRecord::stop;  // a line that is no such object
+  Packing packing = Packing::best_fit;            // of documents into sequences
+  double validation_fraction = 0.02;           // of each source's documents, kept out of training
+  std::optional<std::uint64_t> seed;           // of order and split; filled by parse with run.seed
   std::optional<std::filesystem::path> cache;  // tokenizer and token shards; absent: in the run
                                                // directory
   bool operator==(const DataConfig&) const = default;

@@ -84,7 +84,9 @@ std::vector<Input> find_inputs(const BuildOptions& options) {
     check_name(source.name);
     require_input(names.insert(source.name).second, "source {:?} is there twice", source.name);
     auto files = expand_path(source.path);
-    auto description = fmt::format("key {} files\n{}", options.text_key, describe_files(files));
+    auto description = fmt::format("key {} bad {} files\n{}", options.text_key,
+                                   options.on_bad_record == OnBadRecord::skip ? "skip" : "stop",
+                                   describe_files(files));
     inputs.push_back({&source, std::move(files), std::move(description)});
   }
   return inputs;
@@ -133,7 +135,7 @@ class Builder {
   }
 
   ReaderOptions reader_options(bool cuttable) const {
-    return {options_.text_key, cuttable ? kPieceBytes : 0};
+    return {options_.text_key, cuttable ? kPieceBytes : 0, options_.on_bad_record};
   }
 
   void report(std::string_view stage, std::string_view source, std::uint64_t done,
@@ -187,11 +189,13 @@ class Builder {
                               options_.added_tokens == AddedTokens::as_ids, input.description));
     if (const ManifestSource* known = manifest_.find(name);
         known != nullptr && known->digest == digest && is_intact(*known, prefix)) {
-      return {name, prefix, known->documents, known->tokens, known->bytes, true};
+      return {name, prefix, known->documents, known->tokens, known->bytes, known->bad_records,
+              true};
     }
     ManifestSource made = tokenize(input, tokenizer, prefix);
     made.digest = digest;
-    const BuiltSource built{name, prefix, made.documents, made.tokens, made.bytes, false};
+    const BuiltSource built{name,       prefix,           made.documents, made.tokens,
+                            made.bytes, made.bad_records, false};
     manifest_.replace(std::move(made));
     write_manifest(manifest_, options_.directory);
     return built;
@@ -237,6 +241,7 @@ class Builder {
     }
     made.documents = writer.documents();
     made.tokens = writer.tokens();
+    made.bad_records = reader.bad_records();
     manifest_.remove(input.source->name);  // a crash between here and the new entry: made anew
     write_manifest(manifest_, options_.directory);
     write_places(prefix, places);

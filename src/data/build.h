@@ -40,6 +40,7 @@ struct BuildOptions {
   std::vector<CorpusSource> sources;
   std::filesystem::path directory;
   std::string text_key = "text";
+  OnBadRecord on_bad_record = OnBadRecord::stop;
 
   /// The tokenizer.json to use. Without one, a tokenizer is trained:
   std::optional<std::filesystem::path> tokenizer;
@@ -59,6 +60,7 @@ struct BuiltSource {
   std::uint64_t documents = 0;
   std::uint64_t tokens = 0;  // end-of-text tokens included
   std::uint64_t bytes = 0;   // of the documents' text
+  std::uint64_t bad_records = 0;
   bool reused = false;
 };
 

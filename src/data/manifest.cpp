@@ -38,6 +38,7 @@ Manifest from_json(const json& document) {
     source.documents = entry.at("documents").get<std::uint64_t>();
     source.tokens = entry.at("tokens").get<std::uint64_t>();
     source.bytes = entry.at("bytes").get<std::uint64_t>();
+    source.bad_records = entry.at("bad_records").get<std::uint64_t>();
     source.bin_bytes = entry.at("bin_bytes").get<std::uint64_t>();
     source.idx_bytes = entry.at("idx_bytes").get<std::uint64_t>();
     source.places_bytes = entry.at("places_bytes").get<std::uint64_t>();
@@ -48,10 +49,15 @@ Manifest from_json(const json& document) {
 }
 
 json to_json(const ManifestSource& source) {
-  return {{"name", source.name},           {"made_from", source.digest},
-          {"documents", source.documents}, {"tokens", source.tokens},
-          {"bytes", source.bytes},         {"bin_bytes", source.bin_bytes},
-          {"idx_bytes", source.idx_bytes}, {"places_bytes", source.places_bytes},
+  return {{"name", source.name},
+          {"made_from", source.digest},
+          {"documents", source.documents},
+          {"tokens", source.tokens},
+          {"bytes", source.bytes},
+          {"bin_bytes", source.bin_bytes},
+          {"idx_bytes", source.idx_bytes},
+          {"places_bytes", source.places_bytes},
+          {"bad_records", source.bad_records},
           {"files", source.files}};
 }
 

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "data/jsonl.h"
 
 namespace bessemer::data {
 namespace {
@@ -215,6 +214,17 @@ bool StreamReader::next_text(Piece& piece) {
   }
 }
 
+void StreamReader::refuse(const JsonLineError& error) {
+  constexpr std::uint64_t kShown = 5;
+  const std::string what =
+      fmt::format("{}:{}: column {}: {}", name_, line_number_, error.place + 1, error.message);
+  if (options_.on_bad_record == OnBadRecord::stop) {
+    fail_input("{}; correct or remove the line, or skip bad records (data.on_bad_record)", what);
+  }
+  document_.clear();
+  if (++bad_records_ <= kShown) log::warn("{} (byte {}); skipped", what, line_begin_);
+}
+
 bool StreamReader::next_json(Piece& piece) {
   while (!whole_) {
     if (!next_line(line_)) return false;
@@ -224,8 +234,8 @@ bool StreamReader::next_json(Piece& piece) {
     try {
       read_json_text(line_, options_.text_key, document_);
     } catch (const JsonLineError& error) {
-      fail_input("{}:{}: column {}: {}; correct or remove the line", name_, line_number_,
-                 error.place + 1, error.message);
+      refuse(error);
+      continue;
     }
     whole_ = !document_.empty();
     if (!whole_) ++empty_documents_;
@@ -275,6 +285,10 @@ void DocumentReader::close_file() {
     log::info("{}: no documents in it; skipped", name);
   } else if (reader_->empty_documents() > 0) {
     log::info("{}: {} empty documents skipped", name, reader_->empty_documents());
+  }
+  if (const std::uint64_t bad = reader_->bad_records()) {
+    log::warn("{}: {} bad records skipped in all", name, bad);
+    bad_records_ += bad;
   }
   bytes_before_ += reader_->consumed();
   reader_.reset();

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "data/byte_stream.h"
+#include "data/jsonl.h"
 
 namespace bessemer::data {
 
@@ -43,6 +44,10 @@ struct Piece {
   Place place = {};  // of the document
 };
 
+/// What to do with a line that is no JSON object with a text: end with its place and its mistake,
+/// or log these (the first few of a file), count it and go on.
+enum class OnBadRecord { stop, skip };
+
 struct ReaderOptions {
   std::string text_key = "text";
 
@@ -51,6 +56,8 @@ struct ReaderOptions {
   /// Qwen 2 patterns crosses such a place, so tokens of the pieces are the tokens of the whole.
   /// A document without such a place stays whole. 0: never cut.
   std::size_t piece_bytes = 0;
+
+  OnBadRecord on_bad_record = OnBadRecord::stop;
 };
 
 /// The documents of one stream. `name` is for messages.
@@ -64,8 +71,10 @@ class StreamReader {
 
   std::uint64_t consumed() const { return stream_->consumed(); }
   std::uint64_t empty_documents() const { return empty_documents_; }
+  std::uint64_t bad_records() const { return bad_records_; }
 
  private:
+  void refuse(const JsonLineError& error);
   bool next_text(Piece& piece);
   bool next_json(Piece& piece);
   bool next_line(std::string& line);
@@ -82,6 +91,7 @@ class StreamReader {
   std::uint64_t line_begin_ = 0, line_end_ = 0;  // of the line at hand, in the stream
   std::uint64_t document_begin_ = 0;
   std::uint64_t empty_documents_ = 0;
+  std::uint64_t bad_records_ = 0;
   std::string line_;          // with its newline
   std::string document_;      // what was read of the current document ...
   std::size_t given_ = 0;     // ... and how much of that was given
@@ -101,6 +111,7 @@ class DocumentReader {
   std::uint64_t bytes_done() const;
   std::uint64_t bytes_total() const { return bytes_total_; }
   std::uint64_t documents() const { return documents_; }
+  std::uint64_t bad_records() const { return bad_records_; }  // of the files that are done
 
  private:
   void close_file();
@@ -113,6 +124,7 @@ class DocumentReader {
   std::uint64_t bytes_before_ = 0;
   std::uint64_t bytes_total_ = 0;
   std::uint64_t documents_ = 0;
+  std::uint64_t bad_records_ = 0;
 };
 
 }  // namespace bessemer::data

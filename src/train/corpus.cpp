@@ -71,6 +71,9 @@ data::BuildOptions build_options(const config::RunConfig& config) {
   data::BuildOptions options;
   options.directory = data_directory(config);
   options.text_key = config.data.text_field;
+  options.on_bad_record = config.data.on_bad_record == config::OnBadRecord::skip
+                              ? data::OnBadRecord::skip
+                              : data::OnBadRecord::stop;
   options.tokenizer = named_tokenizer(config);
   if (config.data.vocabulary) {
     options.vocabulary = static_cast<std::int32_t>(*config.data.vocabulary);
@@ -89,9 +92,11 @@ data::BuiltCorpus build_shown(data::BuildOptions options) {
 
 void report(const data::BuiltCorpus& built) {
   for (const data::BuiltSource& source : built.sources) {
-    log::info("source {}: {} documents, {} tokens from {:.1f} MB of text{}", source.name,
-              source.documents, source.tokens, static_cast<double>(source.bytes) / 1e6,
-              source.reused ? " (built before)" : "");
+    log::info(
+        "source {}: {} documents, {} tokens from {:.1f} MB of text{}{}", source.name,
+        source.documents, source.tokens, static_cast<double>(source.bytes) / 1e6,
+        source.bad_records > 0 ? fmt::format(", {} bad records skipped", source.bad_records) : "",
+        source.reused ? " (built before)" : "");
   }
 }
 

@@ -92,6 +92,27 @@ TEST(Source, JsonLines) {
   EXPECT_EQ(documents_of({both}), (Strings{"a", "b"}));
 }
 
+TEST(Source, BrokenLinesAreSkippedWhereAsked) {
+  const DataDirectory directory;
+  const auto first =
+      directory.write("a.jsonl",
+                      "{\"text\": \"one\"}\n{\"text\": \"half\nnoise\n{\"text\": 7}\n"
+                      "{\"text\": \"two\"}\n");
+  const auto second = directory.write("b.jsonl", "{}\n{\"text\": \"three\"}");
+  ReaderOptions options;
+  options.on_bad_record = OnBadRecord::skip;
+  DocumentReader reader({first, second}, options);
+  Strings documents;
+  std::vector<std::uint64_t> offsets;
+  for (Piece piece; reader.next(piece);) {
+    documents.push_back(piece.text);
+    offsets.push_back(piece.place.offset);
+  }
+  EXPECT_EQ(documents, (Strings{"one", "two", "three"}));
+  EXPECT_EQ(offsets, (std::vector<std::uint64_t>{0, 49, 3}));
+  EXPECT_EQ(reader.bad_records(), 4u);
+}
+
 TEST(Source, ABrokenLineIsNamed) {
   const DataDirectory directory;
   for (const std::string line :
