@@ -146,7 +146,7 @@ void run(const Options& options) {
   std::int64_t step = 0;
   for (std::int64_t count = 0; std::cin >> count;) {
     for (; count > 0; --count) {
-      const data::GlobalBatch batch = batches.at(++step, config.train.micro_batch_size);
+      const data::GlobalBatch batch = batches.at(++step, *config.train.micro_batch_size);
       const auto start = std::chrono::steady_clock::now();
       const train::StepResult result = runner.run(batch, options.learning_rate, step);
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;

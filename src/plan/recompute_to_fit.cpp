@@ -47,7 +47,7 @@ void add_in_chunks(const ir::Graph& ordered, RecomputePoint point,
 std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
                                                const cost::MachineDescription& machine) {
   // Fewer choices of a larger graph, so that the nodes planned for them stay as many.
-  constexpr std::size_t kNodes = 200'000, kFewest = 24;
+  constexpr std::size_t kNodes = 100'000, kFewest = 24;
   passes::FrontierOptions options;
   options.steps =
       std::clamp(kNodes / std::max<std::size_t>(1, ordered.nodes().size()), kFewest, options.steps);

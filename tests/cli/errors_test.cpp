@@ -116,7 +116,10 @@ TEST_F(ErrorsTest, PlanningNeedsNoDataAndWritesNothing) {
   const Outcome text = run({"plan", "run.toml", "--set", "train.global_batch_size=3"});
   EXPECT_EQ(text.code, kDone) << text.err;
   EXPECT_NE(text.out.find("predicted step"), std::string::npos) << text.out;
-  EXPECT_NE(text.out.find("in 3 micro-batches of 1"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("in 1 micro-batch of 3"), std::string::npos) << text.out;
+  const Outcome given = run({"plan", "run.toml", "--set", "train.global_batch_size=3", "--set",
+                             "train.micro_batch_size=1"});
+  EXPECT_NE(given.out.find("in 3 micro-batches of 1"), std::string::npos) << given.out;
   EXPECT_EQ(files(), std::vector<std::string>{"run.toml"});
 }
 
