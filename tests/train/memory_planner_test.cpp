@@ -6,6 +6,7 @@
 
 #include "models/architecture.h"
 #include "train/memory_planner.h"
+#include "train/offload.h"
 #include "train/run_compiler.h"
 #include "train/run.h"
 
@@ -176,7 +177,7 @@ TEST_F(MemoryPlannerTest, APriceIsThatOfThePlan) {
   RunCompiler compiler(asked, architecture(asked), machine_, runner);
   for (const std::int64_t size : {4, 1}) {
     for (const auto& offload : {std::vector<config::OffloadItem>(), everything}) {
-      Way way{size, offload, config::Recompute::automatic, 0};
+      Way way{size, offload, kWhole, config::Recompute::automatic, 0};
       const std::vector<std::size_t> levels = compiler.levels(way);
       for (const std::size_t level : {levels.front(), levels[levels.size() / 2], levels.back()}) {
         way.level = level;
