@@ -73,6 +73,11 @@ std::vector<TensorType> infer(const OpUse& use) {
   return {how == "depth" ? infer_depth(check, use.attributes) : infer_rows(check, use.attributes)};
 }
 
+// What a tile costs beside its product, for each element of the weights: it converts and packs them,
+// or reads and writes the sums of their gradient so far. As in linear_cross_entropy.cpp.
+constexpr double kPackFlops = 4;
+constexpr double kSumFlops = 20;
+
 // What it reads and writes of the wider matrices is its own columns only.
 Work work(const OpUse& use, std::span<const TensorType> results) {
   const TensorType& a = use.operand(0);
@@ -92,6 +97,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
   }
   work.bytes_read += a_bytes + (use.has(3) ? work.bytes_written : 0);
   work.matmul = true;
+  work.vector_flops = (how == "rows" ? kSumFlops : kPackFlops) * weights;
   return work;
 }
 

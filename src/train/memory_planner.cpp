@@ -174,6 +174,18 @@ FrontierPoint MemoryPlanner::point(const Found& found) {
           how_text(found.way, compiler_.operations(found.way), compiler_.operations(kept))};
 }
 
+// Of bytes that fall: without those that a smaller one outruns. (Pieces and what waits for its
+// transport are planned only where nothing else fits, and may turn out to be faster.)
+std::vector<MemoryPlanner::Found> MemoryPlanner::non_dominated(std::vector<Found> found) {
+  std::vector<Found> kept;
+  for (auto each = found.rbegin(); each != found.rend(); ++each) {
+    const bool faster = kept.empty() || each->price.step_seconds < kept.back().price.step_seconds;
+    if (faster) kept.push_back(std::move(*each));
+  }
+  std::reverse(kept.begin(), kept.end());
+  return kept;
+}
+
 std::vector<FrontierPoint> MemoryPlanner::frontier() {
   config::RunConfig config = config_;
   config.memory.recompute = config::Recompute::automatic;
@@ -194,11 +206,13 @@ std::vector<FrontierPoint> MemoryPlanner::frontier() {
     const std::size_t step = (most.price.device_bytes() - least) / steps;
     while (found.size() < 2 * kFrontierPoints && found.back().price.device_bytes() > least) {
       const std::size_t last = found.back().price.device_bytes();
-      const std::size_t next = std::max(least, last - std::max<std::size_t>(1, step));
+      const std::size_t less = std::max<std::size_t>(1, step);
+      const std::size_t next = last - least > less ? last - less : least;
       const Found under = best_under(next);
       if (under.price.device_bytes() > next) break;  // no room in a lower tier
       found.push_back(under);
     }
+    found = non_dominated(std::move(found));
     if (found.size() >= kFewPoints) break;
   }
   std::vector<FrontierPoint> points;

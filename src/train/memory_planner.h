@@ -83,6 +83,7 @@ class MemoryPlanner {
   Found search(const WayChoices& choices, const config::MemoryConfig& budgets);
   std::optional<Found> fastest(std::vector<Way> ways, const config::MemoryConfig& budgets);
   Found smallest(const WayChoices& choices);
+  static std::vector<Found> non_dominated(std::vector<Found> found);
   Remedy remedy(std::string change, const config::RunConfig& changed);
   FrontierPoint point(const Found& found);
 

@@ -48,7 +48,7 @@ std::string how_text(const Way& way, const Operations& operations, const Operati
   if (way.piece != kWhole) {
     parts.push_back(fmt::format("in pieces of {}", plan::bytes_text(way.piece)));
   }
-  if (operations.head_chunks != kept.head_chunks) {
+  if (operations.head_chunks > kept.head_chunks) {
     parts.push_back(fmt::format("head in {} chunks", operations.head_chunks));
   }
   if (operations.mlp_chunks != 1) {
