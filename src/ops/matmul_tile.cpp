@@ -73,8 +73,8 @@ std::vector<TensorType> infer(const OpUse& use) {
   return {how == "depth" ? infer_depth(check, use.attributes) : infer_rows(check, use.attributes)};
 }
 
-// What a tile costs beside its product, for each element of the weights: it converts and packs them,
-// or reads and writes the sums of their gradient so far. As in linear_cross_entropy.cpp.
+// What a tile costs beside its product, for each element of the weights: it converts and packs
+// them, or reads and writes the sums of their gradient so far. As in linear_cross_entropy.cpp.
 constexpr double kPackFlops = 4;
 constexpr double kSumFlops = 20;
 
