@@ -77,8 +77,7 @@ class Compiler {
   passes::StepGraphs graphs(passes::RecomputePolicy policy, Stash stash) {
     passes::StepOptions options;
     options.stash = stash;
-    options.recipe = config_.precision.recipe == config::Recipe::bf16 ? passes::Recipe::bf16
-                                                                      : passes::Recipe::fp32;
+    options.recipe = train::recipe_of(config_.precision.recipe);
     options.recompute = policy;
     return passes::compile_step(models::loss_graph(architecture_, shape_), std::nullopt, options,
                                 runner_);

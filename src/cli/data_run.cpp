@@ -113,16 +113,16 @@ Lengths lengths_of(const data::IndexedDataset& dataset) {
   return lengths;
 }
 
-std::string histogram(const Lengths& lengths) {
+// Of Lengths::documents.
+std::string histogram(const std::vector<std::uint64_t>& documents) {
   constexpr double kWidth = 50;
-  const std::uint64_t most = *std::max_element(lengths.documents.begin(), lengths.documents.end());
+  const std::uint64_t most = *std::max_element(documents.begin(), documents.end());
   std::string text;
-  for (std::size_t i = 0; i < kBuckets; ++i) {
-    if (lengths.documents[i] == 0) continue;
-    const double share = static_cast<double>(lengths.documents[i]) / static_cast<double>(most);
-    text +=
-        fmt::format("    {:>6}+ tokens {:>9}  {}\n", std::uint64_t{1} << i, lengths.documents[i],
-                    std::string(static_cast<std::size_t>(std::max(1.0, kWidth * share)), '#'));
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    if (documents[i] == 0) continue;
+    const double share = static_cast<double>(documents[i]) / static_cast<double>(most);
+    text += fmt::format("    {:>6}+ tokens {:>9}  {}\n", std::uint64_t{1} << i, documents[i],
+                        std::string(static_cast<std::size_t>(std::max(1.0, kWidth * share)), '#'));
   }
   return text;
 }
@@ -175,7 +175,7 @@ int stats(const RunCommand& command) {
             ? fmt::format(", {:.2f} bytes each", s["bytes_per_token"].get<double>())
             : "",
         s["sequences"].get<std::uint64_t>(), 100 * s["padding"].get<double>(),
-        histogram(lengths_of(*run.corpus.sources[i].tokens))));
+        histogram(s["lengths"].get<std::vector<std::uint64_t>>())));
   }
   return kDone;
 }

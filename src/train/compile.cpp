@@ -16,16 +16,16 @@
 namespace bessemer::train {
 namespace {
 
-passes::Recipe recipe_of(config::Recipe recipe) {
-  return recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
-}
-
 // A refresh without nodes would be a program that does nothing.
 void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs) {
   if (!refresh.nodes().empty()) graphs.push_back(&refresh);
 }
 
 }  // namespace
+
+passes::Recipe recipe_of(config::Recipe recipe) {
+  return recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
+}
 
 GenerationGraphs generation_graphs(const models::Architecture& architecture, passes::Recipe recipe,
                                    std::int64_t cache_length, passes::Runner& runner) {

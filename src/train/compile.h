@@ -38,6 +38,8 @@ struct CompiledRun {
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
                         const cost::MachineDescription& machine, passes::Runner& runner);
 
+passes::Recipe recipe_of(config::Recipe recipe);
+
 /// Bytes of main memory: what the device and the host tier share on this backend.
 std::size_t memory_of_this_machine();
 

@@ -31,8 +31,7 @@ passes::RecomputePolicy policy_of(config::Recompute recompute) {
 passes::StepOptions step_options(const config::RunConfig& config, std::int64_t micro_batches,
                                  config::Recompute recompute) {
   passes::StepOptions options;
-  options.recipe =
-      config.precision.recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
+  options.recipe = recipe_of(config.precision.recipe);
   options.stash = config.precision.stash == config::Stash::int8 ? passes::StashFormat::int8
                                                                 : passes::StashFormat::same;
   options.accumulates = micro_batches > 1;
