@@ -27,8 +27,17 @@ struct BuildCommand {
   std::string tokenizer;
   std::int32_t vocabulary = 8192;
   std::string text_key = "text";
+  std::string format = "auto";
+  std::string chat_template{data::kDefaultChatTemplate};
   bool skip_bad_records = false;
 };
+
+data::SourceFormat parse_format(const std::string& name) {
+  if (name == "text") return data::SourceFormat::text;
+  if (name == "messages") return data::SourceFormat::messages;
+  require_input(name == "auto", "--format {:?}: expected auto, text or messages", name);
+  return data::SourceFormat::automatic;
+}
 
 void show(const std::string& name, const fs::path& prefix, std::uint64_t documents,
           std::uint64_t tokens, const std::string& note) {
@@ -64,7 +73,8 @@ int build_directory(const BuildCommand& command) {
   if (!command.tokenizer.empty()) options.tokenizer = command.tokenizer;
   for (const std::string& path : command.paths) {
     const std::string file = fs::path(path).filename().string();
-    options.sources.push_back({file.substr(0, file.find('.', 1)), path});
+    options.sources.push_back({file.substr(0, file.find('.', 1)), path,
+                               parse_format(command.format), command.chat_template});
   }
   const data::BuiltCorpus built = data::build_corpus(options);
   print(fmt::format("tokenizer {}\n", built.tokenizer.string()));
@@ -142,6 +152,16 @@ void add_build(CLI::App& group, Session& session) {
       ->add_option("--text-field", options->text_key,
                    "With --out: key of the text in a JSONL object")
       ->type_name("KEY")
+      ->capture_default_str();
+  command
+      ->add_option("--format", options->format,
+                   "With --out: what JSONL records are: auto, text or messages")
+      ->type_name("FORMAT")
+      ->capture_default_str();
+  command
+      ->add_option("--template", options->chat_template,
+                   "With --out: of conversations: chatml, llama3, mistral, zephyr or a .json file")
+      ->type_name("NAME|FILE")
       ->capture_default_str();
   command->add_flag("--skip-bad-records", options->skip_bad_records,
                     "With --out: log and count lines that are no JSON object with a text");

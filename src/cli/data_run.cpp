@@ -127,25 +127,87 @@ std::string histogram(const std::vector<std::uint64_t>& documents) {
   return text;
 }
 
-nlohmann::json stats_of(const Run& run, std::size_t index, std::uint64_t read, std::uint64_t all) {
-  const train::TrainingSource& source = run.corpus.sources[index];
+double share_of(double part, double whole) { return whole > 0 ? part / whole : 0.0; }
+
+// Of token files.
+nlohmann::json built_stats(const train::TrainingSource& source) {
   const Lengths lengths = lengths_of(*source.tokens);
-  const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
-  const auto as_double = [](std::uint64_t value) { return static_cast<double>(value); };
-  nlohmann::json json{{"source", source.name},
-                      {"documents", lengths.count},
-                      {"tokens", lengths.tokens},
-                      {"sequences", source.dataset->sequences()},
-                      {"padding", source.dataset->padding()},
-                      {"read_sequences", read},
-                      {"read_share", share(as_double(read), as_double(all))},
-                      {"epochs", share(as_double(read), as_double(source.dataset->sequences()))},
-                      {"lengths", lengths.documents}};
+  nlohmann::json json{
+      {"documents", lengths.count},
+      {"tokens", lengths.tokens},
+      {"trained_tokens", source.loss ? source.loss->trained() : lengths.tokens},
+      {"sequences", source.dataset->sequences()},
+      {"padding", source.dataset->padding()},
+      {"lengths", lengths.documents}};
   data::Manifest manifest = data::read_manifest(source.prefix.parent_path());
   if (const auto* entry = manifest.find(source.prefix.filename().string())) {
-    json["bytes_per_token"] = share(as_double(entry->bytes), as_double(entry->tokens));
+    json["bytes_per_token"] =
+        share_of(static_cast<double>(entry->bytes), static_cast<double>(entry->tokens));
   }
   return json;
+}
+
+// Of a raw source: what is known from the blocks that were read.
+nlohmann::json raw_stats(const data::RawDataset& raw, std::int64_t sequence_length) {
+  const data::BlockTotals known = raw.known();
+  const auto positions =
+      static_cast<double>(known.sequences) * static_cast<double>(sequence_length);
+  return {{"documents", known.documents},
+          {"tokens", known.tokens},
+          {"trained_tokens", known.trained},
+          {"sequences", known.sequences},
+          {"padding", share_of(static_cast<double>(known.padding), positions)},
+          {"lengths", known.lengths},
+          {"bytes_per_token",
+           share_of(static_cast<double>(known.text_bytes), static_cast<double>(known.tokens))},
+          {"bad_records", known.bad_records},
+          {"blocks", raw.source().table().blocks.size()},
+          {"blocks_read", known.blocks},
+          {"records", raw.source().table().records}};
+}
+
+// Epochs of a raw source that was not read through once are shares of its blocks.
+double epochs_of(const nlohmann::json& stats, std::uint64_t read) {
+  const double epochs =
+      share_of(static_cast<double>(read), stats["sequences"].get<double>());
+  if (!stats.contains("blocks")) return epochs;
+  return epochs * share_of(stats["blocks_read"].get<double>(), stats["blocks"].get<double>());
+}
+
+nlohmann::json stats_of(const Run& run, std::size_t index, std::uint64_t read, std::uint64_t all) {
+  const train::TrainingSource& source = run.corpus.sources[index];
+  nlohmann::json json = source.raw ? raw_stats(*source.raw, run.config.data.sequence_length)
+                                   : built_stats(source);
+  json["source"] = source.name;
+  json["read_sequences"] = read;
+  json["read_share"] = share_of(static_cast<double>(read), static_cast<double>(all));
+  json["epochs"] = epochs_of(json, read);
+  json["trained_share"] =
+      share_of(json["trained_tokens"].get<double>(), json["tokens"].get<double>());
+  return json;
+}
+
+std::string describe(const nlohmann::json& s) {
+  std::string text = fmt::format(
+      "\nsource {}\n  read          {} sequences, {:.2f}% of all, {:.3f} epochs\n",
+      s["source"].get<std::string>(), s["read_sequences"].get<std::uint64_t>(),
+      100 * s["read_share"].get<double>(), s["epochs"].get<double>());
+  if (s.contains("blocks")) {
+    text += fmt::format(
+        "  on the fly    {} documents in {} blocks, of which {} were tokenized so far:\n",
+        s["records"].get<std::uint64_t>(), s["blocks"].get<std::uint64_t>(),
+        s["blocks_read"].get<std::uint64_t>());
+  }
+  const auto lengths = s["lengths"].get<std::vector<std::uint64_t>>();
+  return text + fmt::format(
+                    "  documents     {}\n  tokens        {}{}, {:.2f}% of them trained\n"
+                    "  packed        {} sequences, {:.2f}% padding\n  documents by length\n{}",
+                    s["documents"].get<std::uint64_t>(), s["tokens"].get<std::uint64_t>(),
+                    s.contains("bytes_per_token")
+                        ? fmt::format(", {:.2f} bytes each", s["bytes_per_token"].get<double>())
+                        : "",
+                    100 * s["trained_share"].get<double>(), s["sequences"].get<std::uint64_t>(),
+                    100 * s["padding"].get<double>(), histogram(lengths));
 }
 
 int stats(const RunCommand& command) {
@@ -162,21 +224,7 @@ int stats(const RunCommand& command) {
   }
   print(fmt::format("{}: {} steps, {} sequences of {} tokens\n", run.directory.string(), steps, all,
                     run.config.data.sequence_length));
-  for (std::size_t i = 0; i < read.size(); ++i) {
-    const nlohmann::json& s = sources[i];
-    print(fmt::format(
-        "\nsource {}\n  read          {} sequences, {:.2f}% of all, {:.3f} epochs\n"
-        "  documents     {}\n  tokens        {}{}\n  packed        {} sequences, {:.2f}% padding\n"
-        "  documents by length\n{}",
-        s["source"].get<std::string>(), read[i], 100 * s["read_share"].get<double>(),
-        s["epochs"].get<double>(), s["documents"].get<std::uint64_t>(),
-        s["tokens"].get<std::uint64_t>(),
-        s.contains("bytes_per_token")
-            ? fmt::format(", {:.2f} bytes each", s["bytes_per_token"].get<double>())
-            : "",
-        s["sequences"].get<std::uint64_t>(), 100 * s["padding"].get<double>(),
-        histogram(s["lengths"].get<std::vector<std::uint64_t>>())));
-  }
+  for (const nlohmann::json& source : sources) print(describe(source));
   return kDone;
 }
 

@@ -138,6 +138,12 @@ void Checker::data() {
            "the changes of {} must be in the order of their steps, and ramps must not overlap",
            shown(d.sources[i].name));
   }
+  for (std::size_t i = 0; i < d.sources.size(); ++i) {
+    unless(d.sources[i].tokenize == Tokenize::ahead || d.tokenizer || config_.model.from,
+           {fmt::format("data.source[{}].tokenize", i)},
+           "\"on_the_fly\" needs a tokenizer that is there already; name it in data.tokenizer, or "
+           "train one: bessemer tokenizer train");
+  }
   unless(!(d.tokenizer && d.vocabulary), {"data.vocabulary", "data.tokenizer"},
          "data.vocabulary sizes a tokenizer to train, and data.tokenizer names one; keep one");
   if (config_.model.vocabulary && d.vocabulary)

@@ -235,7 +235,16 @@ const std::vector<Field<DataSource>>& source_fields() {
         .weight_changes("weight_changes", &DataSource::weight_changes,
                         "its weight from some step on")
         .real("max_epochs", &DataSource::max_epochs, kPositive,
-              "how often it may be read; then the other sources go on alone (any number)");
+              "how often it may be read; then the other sources go on alone (any number)")
+        .choice("format", &DataSource::format, kSourceFormats,
+                "what JSONL records are: texts, or conversations under `messages`; auto: as the "
+                "first one has it")
+        .text("template", &DataSource::chat_template,
+              "of conversations: `chatml`, `llama3`, `mistral`, `zephyr`, or a `.json` file with "
+              "what stands around each role's messages; only what the assistant says is trained")
+        .choice("tokenize", &DataSource::tokenize, kTokenizations,
+                "into token files before the first step; or as it is read, so that training starts "
+                "at once (needs a tokenizer, and plain files)");
     return made;
   }();
   return table;

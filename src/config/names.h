@@ -45,6 +45,11 @@ inline constexpr Named<Packing> kPackings[] = {{Packing::best_fit, "best_fit"},
                                                {Packing::concatenate, "concatenate"}};
 inline constexpr Named<OnBadRecord> kOnBadRecords[] = {{OnBadRecord::stop, "stop"},
                                                        {OnBadRecord::skip, "skip"}};
+inline constexpr Named<SourceFormat> kSourceFormats[] = {{SourceFormat::automatic, "auto"},
+                                                         {SourceFormat::text, "text"},
+                                                         {SourceFormat::messages, "messages"}};
+inline constexpr Named<Tokenize> kTokenizations[] = {{Tokenize::ahead, "ahead"},
+                                                     {Tokenize::on_the_fly, "on_the_fly"}};
 inline constexpr Named<Device> kDevices[] = {{Device::cpu, "cpu"}};
 inline constexpr Named<log::Level> kLevels[] = {{log::Level::debug, "debug"},
                                                 {log::Level::info, "info"},
@@ -66,6 +71,8 @@ constexpr std::string_view name_of(UpdateMode v) { return name_in(kUpdateModes, 
 constexpr std::string_view name_of(Schedule v) { return name_in(kSchedules, v); }
 constexpr std::string_view name_of(Packing v) { return name_in(kPackings, v); }
 constexpr std::string_view name_of(OnBadRecord v) { return name_in(kOnBadRecords, v); }
+constexpr std::string_view name_of(SourceFormat v) { return name_in(kSourceFormats, v); }
+constexpr std::string_view name_of(Tokenize v) { return name_in(kTokenizations, v); }
 constexpr std::string_view name_of(Recipe v) { return name_in(kRecipes, v); }
 constexpr std::string_view name_of(Stash v) { return name_in(kStashes, v); }
 constexpr std::string_view name_of(MemoryPolicy v) { return name_in(kMemoryPolicies, v); }

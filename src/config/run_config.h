@@ -43,6 +43,8 @@ enum class OffloadTier {
 };  // automatic: host if it has a budget, or no tier has
 enum class Packing { best_fit, concatenate };
 enum class OnBadRecord { stop, skip };
+enum class SourceFormat { automatic, text, messages };
+enum class Tokenize { ahead, on_the_fly };
 enum class Device { cpu };
 
 /// A number of bytes. Written in a run file as an integer or as text with a unit: "2GiB", "512MB".
@@ -122,6 +124,9 @@ struct DataSource {
   double weight = 1.0;         // share of the tokens seen, relative to the other sources'
   std::vector<WeightChange> weight_changes;  // as training goes on, in the order of their steps
   std::optional<double> max_epochs;          // then the other sources go on alone
+  SourceFormat format = SourceFormat::automatic;  // what its JSONL records are
+  std::string chat_template = "chatml";           // of messages: a name, or a .json file
+  Tokenize tokenize = Tokenize::ahead;            // into token files, or as it is read
   bool operator==(const DataSource&) const = default;
 };
 

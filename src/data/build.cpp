@@ -1,6 +1,7 @@
 #include "data/build.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
 #include <cstring>
@@ -19,7 +20,9 @@
 #include "base/parallel.h"
 #include "data/bpe_trainer.h"
 #include "data/byte_alphabet.h"
+#include "data/document_encoder.h"
 #include "data/indexed_dataset.h"
+#include "data/loss_mask.h"
 #include "data/manifest.h"
 #include "data/parallel.h"
 #include "data/places.h"
@@ -32,6 +35,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kPieceBytes = 1 << 20;
 constexpr std::size_t kPiecesPerThread = 4;
+constexpr std::array<std::uint8_t, 1> kNotTrained{0};
 
 /// Holds `directory` against other builds.
 class DirectoryLock {
@@ -61,6 +65,7 @@ class DirectoryLock {
 struct Input {
   const CorpusSource* source;
   std::vector<fs::path> files;
+  std::shared_ptr<const ChatTemplate> chat;  // null: its records are texts
   std::string description;
 };
 
@@ -84,10 +89,12 @@ std::vector<Input> find_inputs(const BuildOptions& options) {
     check_name(source.name);
     require_input(names.insert(source.name).second, "source {:?} is there twice", source.name);
     auto files = expand_path(source.path);
-    auto description = fmt::format("key {} bad {} files\n{}", options.text_key,
+    auto chat = chat_of(source, files, options.text_key);
+    auto description = fmt::format("{} bad {} files\n{}",
+                                   chat ? "chat " + chat->description() : "key " + options.text_key,
                                    options.on_bad_record == OnBadRecord::skip ? "skip" : "stop",
                                    describe_files(files));
-    inputs.push_back({&source, std::move(files), std::move(description)});
+    inputs.push_back({&source, std::move(files), std::move(chat), std::move(description)});
   }
   return inputs;
 }
@@ -134,8 +141,8 @@ class Builder {
     return tokenizer;
   }
 
-  ReaderOptions reader_options(bool cuttable) const {
-    return {options_.text_key, cuttable ? kPieceBytes : 0, options_.on_bad_record};
+  ReaderOptions reader_options(const Input& input, bool cuttable) const {
+    return {options_.text_key, cuttable ? kPieceBytes : 0, options_.on_bad_record, input.chat};
   }
 
   void report(std::string_view stage, std::string_view source, std::uint64_t done,
@@ -144,15 +151,18 @@ class Builder {
   }
 
   Tokenizer train() const {
-    BpeTrainer trainer(BpeTrainerOptions{options_.vocabulary, options_.pattern});
+    BpeTrainerOptions trainer_options{options_.vocabulary, options_.pattern};
+    for (const Input& input : inputs_) add_markers(input, trainer_options.special_tokens);
+    BpeTrainer trainer(std::move(trainer_options));
     const std::uint64_t share = options_.training_bytes / inputs_.size();
     std::vector<Piece> pieces;
     for (const Input& input : inputs_) {
-      DocumentReader reader(input.files, reader_options(trainer.cuttable()));
+      DocumentReader reader(input.files, reader_options(input, trainer.cuttable()));
       std::uint64_t bytes = 0;
       while (bytes < share && read_pieces(reader, pieces)) {
-        trainer.add(pieces);
         for (const Piece& piece : pieces) bytes += piece.text.size();
+        if (input.chat) pieces = contents_of(pieces);
+        trainer.add(pieces);
         report("count words", input.source->name, reader.bytes_done(), reader.bytes_total());
       }
     }
@@ -165,6 +175,30 @@ class Builder {
                 tokenizer.vocabulary_size(), options_.vocabulary);
     }
     return tokenizer;
+  }
+
+  /// The markers of a source's template, so that the tokenizer has a token for each.
+  static void add_markers(const Input& input, std::vector<std::string>& special_tokens) {
+    if (!input.chat) return;
+    for (std::string& marker : markers_of(*input.chat)) {
+      const auto end = special_tokens.end();
+      if (std::find(special_tokens.begin(), end, marker) == end) {
+        special_tokens.push_back(std::move(marker));
+      }
+    }
+  }
+
+  /// What stands in the messages, without the template's frames.
+  static std::vector<Piece> contents_of(const std::vector<Piece>& pieces) {
+    std::vector<Piece> contents;
+    for (const Piece& piece : pieces) {
+      std::size_t begin = 0;
+      for (const TextSpan& span : piece.spans) {
+        if (!span.frame) contents.push_back({piece.text.substr(begin, span.bytes)});
+        begin += span.bytes;
+      }
+    }
+    return contents;
   }
 
   /// Fills `pieces` with the next ones, a few for each thread. False at the end.
@@ -189,16 +223,20 @@ class Builder {
                               options_.added_tokens == AddedTokens::as_ids, input.description));
     if (const ManifestSource* known = manifest_.find(name);
         known != nullptr && known->digest == digest && is_intact(*known, prefix)) {
-      return {name, prefix, known->documents, known->tokens, known->bytes, known->bad_records,
-              true};
+      return built_source(*known, prefix, true);
     }
     ManifestSource made = tokenize(input, tokenizer, prefix);
     made.digest = digest;
-    const BuiltSource built{name,       prefix,           made.documents, made.tokens,
-                            made.bytes, made.bad_records, false};
+    const BuiltSource built = built_source(made, prefix, false);
     manifest_.replace(std::move(made));
     write_manifest(manifest_, options_.directory);
     return built;
+  }
+
+  static BuiltSource built_source(const ManifestSource& source, const fs::path& prefix,
+                                  bool reused) {
+    return {source.name,  prefix,         source.documents,   source.tokens,
+            source.bytes, source.trained, source.bad_records, reused};
   }
 
   static bool is_intact(const ManifestSource& source, const fs::path& prefix) {
@@ -207,33 +245,38 @@ class Builder {
       return fs::is_regular_file(path, code) && fs::file_size(path, code) == bytes && !code;
     };
     return has(bin_path(prefix), source.bin_bytes) && has(idx_path(prefix), source.idx_bytes) &&
-           has(places_path(prefix), source.places_bytes);
+           has(places_path(prefix), source.places_bytes) &&
+           (source.loss_bytes == 0 ? !fs::exists(loss_path(prefix), code)
+                                   : has(loss_path(prefix), source.loss_bytes));
   }
 
   ManifestSource tokenize(const Input& input, const Tokenizer& tokenizer, const fs::path& prefix) {
-    DocumentReader reader(input.files, reader_options(tokenizer.cuttable()));
+    DocumentReader reader(input.files, reader_options(input, tokenizer.cuttable()));
     IndexedDatasetWriter writer(prefix, token_type_for(tokenizer.vocabulary_size()));
-    std::vector<Encoder> encoders;
+    std::optional<LossMaskWriter> loss;
+    if (input.chat) loss.emplace(prefix);
+    std::vector<DocumentEncoder> encoders;
     for (int t = 0; t < thread_count(); ++t) encoders.emplace_back(tokenizer);
     const std::int32_t end_of_text = tokenizer.end_of_text();
     ManifestSource made{input.source->name};
     for (const fs::path& file : input.files) made.files.push_back(file.string());
     std::vector<Place> places;
     std::vector<Piece> pieces;
-    std::vector<std::vector<std::int32_t>> ids;
+    std::vector<EncodedDocument> encoded;
     while (read_pieces(reader, pieces)) {
-      if (ids.size() < pieces.size()) ids.resize(pieces.size());
+      if (encoded.size() < pieces.size()) encoded.resize(pieces.size());
       parallel_throwing(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int thread) {
         const auto at = static_cast<std::size_t>(i);
-        ids[at].clear();
-        encoders[static_cast<std::size_t>(thread)].encode(pieces[at].text, options_.added_tokens,
-                                                          ids[at]);
+        encoders[static_cast<std::size_t>(thread)].encode(pieces[at].text, pieces[at].spans,
+                                                          options_.added_tokens, encoded[at]);
       });
       for (std::size_t i = 0; i < pieces.size(); ++i) {
         made.bytes += pieces[i].text.size();
-        writer.append(ids[i]);
+        writer.append(encoded[i].ids);
+        if (loss) loss->append(encoded[i].trained);
         if (!pieces[i].ends_document) continue;
         writer.append(std::span(&end_of_text, 1));
+        if (loss) loss->append(kNotTrained);
         writer.end_document();
         places.push_back(pieces[i].place);
       }
@@ -241,14 +284,18 @@ class Builder {
     }
     made.documents = writer.documents();
     made.tokens = writer.tokens();
+    made.trained = loss ? loss->trained() : made.tokens;
     made.bad_records = reader.bad_records();
     manifest_.remove(input.source->name);  // a crash between here and the new entry: made anew
     write_manifest(manifest_, options_.directory);
     write_places(prefix, places);
     writer.finish();
+    fs::remove(loss_path(prefix));  // of what the source held before
+    if (loss) loss->finish();
     made.bin_bytes = fs::file_size(bin_path(prefix));
     made.idx_bytes = fs::file_size(idx_path(prefix));
     made.places_bytes = fs::file_size(places_path(prefix));
+    made.loss_bytes = loss ? fs::file_size(loss_path(prefix)) : 0;
     return made;
   }
 
@@ -258,6 +305,22 @@ class Builder {
 };
 
 }  // namespace
+
+std::shared_ptr<const ChatTemplate> chat_of(const CorpusSource& source,
+                                            const std::vector<fs::path>& files,
+                                            std::string_view text_key) {
+  if (source.format == SourceFormat::text) return nullptr;
+  const auto is_text = [](const fs::path& file) { return format_of(file) == Format::text; };
+  if (source.format == SourceFormat::messages) {
+    const auto text = std::find_if(files.begin(), files.end(), is_text);
+    require_input(text == files.end(),
+                  "source {}: {} is a text file; a source of messages has JSONL files only",
+                  source.name, text == files.end() ? "" : text->string());
+  } else if (!holds_messages(files, text_key)) {
+    return nullptr;
+  }
+  return std::make_shared<const ChatTemplate>(find_chat_template(source.chat_template));
+}
 
 BuiltCorpus build_corpus(const BuildOptions& options) {
   std::vector<Input> inputs = find_inputs(options);

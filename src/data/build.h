@@ -3,6 +3,7 @@
 //   tokenizer.json   given, or trained on all sources
 //   NAME.bin, .idx   the tokens of source NAME (indexed_dataset.h): one sequence a document, each
 //                    with the end-of-text token behind it
+//   NAME.loss        which tokens are trained, of a source of conversations (loss_mask.h)
 //   NAME.places      where each document is in the corpus (places.h)
 //   manifest.json    what these were made from, so that a second run makes only what changed
 //
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,9 +27,15 @@
 
 namespace bessemer::data {
 
+/// What the records of JSONL files are; automatic: conversations where the first one of the source
+/// has "messages" and no text.
+enum class SourceFormat { automatic, text, messages };
+
 struct CorpusSource {
   std::string name;  // of its files: letters, digits, '-', '_' and '.', not first
   std::string path;  // file, directory or glob (source.h)
+  SourceFormat format = SourceFormat::automatic;
+  std::string chat_template{kDefaultChatTemplate};  // a name or a file (chat.h)
 };
 
 struct BuildProgress {
@@ -60,6 +68,7 @@ struct BuiltSource {
   std::uint64_t documents = 0;
   std::uint64_t tokens = 0;  // end-of-text tokens included
   std::uint64_t bytes = 0;   // of the documents' text
+  std::uint64_t trained = 0;  // tokens
   std::uint64_t bad_records = 0;
   bool reused = false;
 };
@@ -68,6 +77,12 @@ struct BuiltCorpus {
   std::filesystem::path tokenizer;
   std::vector<BuiltSource> sources;
 };
+
+/// The template of a source's conversations; null where its records are texts. InputError where a
+/// source that holds something else was said to hold conversations.
+std::shared_ptr<const ChatTemplate> chat_of(const CorpusSource& source,
+                                            const std::vector<std::filesystem::path>& files,
+                                            std::string_view text_key);
 
 /// InputError for anything wrong with paths, files or options; then no file that was there before
 /// is changed.

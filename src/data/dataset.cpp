@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "data/sequence_writer.h"
 
 namespace bessemer::data {
 namespace {
@@ -12,16 +13,19 @@ constexpr std::uint32_t kSite = 0x0EDE2;  // sets these draws apart from all oth
 
 constexpr std::uint64_t kPackingOrder = ~std::uint64_t{0};  // no epoch
 
+}  // namespace
+
 std::uint64_t epoch_seed(std::uint64_t seed, std::uint32_t source, std::uint64_t epoch) {
   const PhiloxCounter words = CounterRng(seed, source, kSite).block(epoch);
   return std::uint64_t{words[0]} << 32 | words[1];
 }
 
-}  // namespace
-
 Dataset::Dataset(std::shared_ptr<const IndexedDataset> tokens, DocumentSet documents,
-                 DatasetOptions options)
-    : data_(std::move(tokens)), documents_(std::move(documents)), options_(options) {
+                 DatasetOptions options, std::shared_ptr<const LossMask> loss)
+    : data_(std::move(tokens)),
+      loss_(std::move(loss)),
+      documents_(std::move(documents)),
+      options_(options) {
   require(options_.sequence_length > 0, "sequence length {}", options_.sequence_length);
   const bool stored = holds_end_of_text();
   const auto& set = documents_.documents;
@@ -102,55 +106,39 @@ void Dataset::read_part(std::size_t i, std::uint64_t begin, std::span<std::int32
   }
 }
 
-// Fills a sequence part by part.
-class Dataset::Writer {
+/// End-of-text tokens that are not in the file are not in its mask either: never trained.
+void Dataset::mask_part(std::size_t i, std::uint64_t begin,
+                        std::span<std::int32_t> targets) const {
+  if (loss_ == nullptr) return;
+  const std::uint64_t stored = stored_length(i);
+  const std::uint64_t end = std::min(begin + targets.size(), stored);
+  const std::size_t n = end > begin ? static_cast<std::size_t>(end - begin) : 0;
+  std::fill(targets.begin() + static_cast<std::ptrdiff_t>(n), targets.end(), -1);
+  const std::uint64_t first = data_->position(documents_.documents[i]) + first_token();
+  loss_->apply(first + begin, targets.first(n));
+}
+
+class Dataset::Streams final : public TokenStreams {
  public:
-  Writer(const Dataset& dataset, const SequenceView& out) : dataset_(dataset), out_(out) {}
+  explicit Streams(const Dataset& dataset) : dataset_(dataset) {}
 
-  void add(const Part& part) {
-    const auto& offsets = dataset_.offsets_;
-    const auto tokens = out_.tokens.subspan(filled_, part.count);
-    const auto targets = out_.targets.subspan(filled_, part.count);
-    dataset_.read_part(part.stream, part.begin, tokens);
-    std::copy(tokens.begin() + 1, tokens.end(), targets.begin());
-    targets.back() = -1;
-    const std::uint64_t end = std::uint64_t{part.begin} + part.count;
-    const bool goes_on = end < offsets[part.stream + 1] - offsets[part.stream];
-    if (goes_on) dataset_.read_part(part.stream, end, targets.last(1));
-    valid_ += part.count - (goes_on ? 0 : 1);
-    mark(part.count);
+  std::uint64_t length(std::uint32_t stream) const override {
+    return dataset_.offsets_[stream + 1] - dataset_.offsets_[stream];
   }
-
-  /// The rest is padding. Returns how many targets are not -1.
-  std::int64_t finish() {
-    const auto rest = static_cast<std::ptrdiff_t>(filled_);
-    std::fill(out_.tokens.begin() + rest, out_.tokens.end(), dataset_.options_.end_of_text);
-    std::fill(out_.targets.begin() + rest, out_.targets.end(), -1);
-    mark(out_.tokens.size() - filled_);
-    return valid_;
+  void read(std::uint32_t stream, std::uint64_t begin, std::span<std::int32_t> out) const override {
+    dataset_.read_part(stream, begin, out);
+  }
+  void mask(std::uint32_t stream, std::uint64_t begin,
+            std::span<std::int32_t> targets) const override {
+    dataset_.mask_part(stream, begin, targets);
   }
 
  private:
-  // The next `count` positions see each other and nothing else.
-  void mark(std::size_t count) {
-    for (std::size_t t = 0; t < count; ++t) {
-      out_.positions[filled_ + t] = static_cast<std::int32_t>(t);
-      out_.visibility[2 * (filled_ + t)] = static_cast<std::int32_t>(filled_);
-      out_.visibility[2 * (filled_ + t) + 1] = static_cast<std::int32_t>(filled_ + count);
-    }
-    filled_ += count;
-  }
-
   const Dataset& dataset_;
-  const SequenceView& out_;
-  std::size_t filled_ = 0;
-  std::int64_t valid_ = 0;
 };
 
 std::int64_t Dataset::read(std::uint64_t index, const SequenceView& out) const {
-  Writer writer(*this, out);
-  layout_->visit(permuted(index), [&writer](const Part& part) { writer.add(part); });
-  return writer.finish();
+  return write_sequence(Streams(*this), *layout_, permuted(index), options_.end_of_text, out);
 }
 
 void Dataset::visit(std::uint64_t index, const OriginVisitor& visitor) const {

@@ -3,7 +3,8 @@
 // Each document of a set is followed by an end-of-text token; a layout (layout.h) says which
 // tokens of which documents make a sequence. Within a sequence, every document's part stands alone:
 //
-//   targets     the document's next token; −1 behind its end-of-text token and for padding
+//   targets     the document's next token; −1 behind its end-of-text token, for padding, and where
+//               a loss mask says so
 //   visibility  [start, end) of the part, in the sequence: what attention may see
 //   positions   count from 0 in each part
 //
@@ -21,6 +22,7 @@
 
 #include "data/indexed_dataset.h"
 #include "data/layout.h"
+#include "data/loss_mask.h"
 #include "data/split.h"
 
 namespace bessemer::data {
@@ -69,11 +71,15 @@ struct DatasetOptions {
   Tail tail = Tail::drop;  // of concatenated documents
 };
 
+/// The seed of what is drawn for an epoch of a source.
+std::uint64_t epoch_seed(std::uint64_t seed, std::uint32_t source, std::uint64_t epoch);
+
 class Dataset final : public SequenceSource {
  public:
-  /// InputError where the documents have no two tokens to predict from.
+  /// `loss`, where given, says which of all tokens are trained. InputError where the documents have
+  /// no two tokens to predict from.
   Dataset(std::shared_ptr<const IndexedDataset> tokens, DocumentSet documents,
-          DatasetOptions options);
+          DatasetOptions options, std::shared_ptr<const LossMask> loss = nullptr);
 
   std::int64_t sequence_length() const override { return options_.sequence_length; }
   std::int64_t read(std::uint64_t index, const SequenceView& out) const override;
@@ -96,9 +102,11 @@ class Dataset final : public SequenceSource {
   std::uint64_t stored_length(std::size_t i) const;
   std::uint64_t first_token() const;
   void read_part(std::size_t i, std::uint64_t begin, std::span<std::int32_t> out) const;
-  class Writer;
+  void mask_part(std::size_t i, std::uint64_t begin, std::span<std::int32_t> targets) const;
+  class Streams;
 
   std::shared_ptr<const IndexedDataset> data_;
+  std::shared_ptr<const LossMask> loss_;  // null: all is trained
   DocumentSet documents_;
   DatasetOptions options_;
   std::vector<std::uint64_t> offsets_;    // of each document of the set end to end, and the end

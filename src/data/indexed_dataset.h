@@ -57,6 +57,9 @@ class IndexedDataset {
   /// Tokens of document `d`.
   std::uint64_t length(std::uint64_t d) const { return lengths_[d]; }
 
+  /// Tokens of PREFIX.bin in front of document `d`.
+  std::uint64_t position(std::uint64_t d) const { return offsets_[d] / size_of(type_); }
+
   /// Tokens [begin, begin + out.size()) of document `d`, which must have them.
   void read(std::uint64_t d, std::uint64_t begin, std::span<std::int32_t> out) const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,37 +16,53 @@ class Scanner {
  public:
   explicit Scanner(std::string_view line) : line_(line) {}
 
-  /// The top-level object. Returns whether `key` was there with a string.
-  bool object_with(std::string_view key, std::string& text) {
-    bool found = false;
+  /// The top-level object, and nothing behind it. `on_key` reads the value of a key and returns
+  /// true, or returns false and leaves it.
+  template <typename OnKey>
+  void line_object(const OnKey& on_key) {
+    object(on_key);
+    skip_space();
+    if (at_ < line_.size()) fail("the end of the line");
+  }
+
+  template <typename OnKey>
+  void object(const OnKey& on_key) {
     skip_space();
     expect('{', "a JSON object");
     skip_space();
-    if (!accept('}')) {
-      std::string name;
-      do {
-        skip_space();
-        expect('"', "a key in double quotes");
-        read_string(&name);
-        skip_space();
-        expect(':', "':' after a key");
-        skip_space();
-        if (!found && name == key) {
-          expect('"', fmt::format("a string as the value of \"{}\"", key));
-          text.clear();
-          read_string(&text);
-          found = true;
-        } else {
-          skip_value();
-        }
-        skip_space();
-      } while (accept(','));
-      expect('}', "',' or '}'");
-    }
-    skip_space();
-    if (at_ < line_.size()) fail("the end of the line");
-    return found;
+    if (accept('}')) return;
+    std::string name;
+    do {
+      skip_space();
+      expect('"', "a key in double quotes");
+      read_string(&name);
+      skip_space();
+      expect(':', "':' after a key");
+      skip_space();
+      if (!on_key(std::as_const(name))) skip_value();
+      skip_space();
+    } while (accept(','));
+    expect('}', "',' or '}'");
   }
+
+  template <typename OnItem>
+  void array(std::string_view what, const OnItem& on_item) {
+    expect('[', what);
+    skip_space();
+    if (accept(']')) return;
+    do {
+      on_item();
+      skip_space();
+    } while (accept(','));
+    expect(']', "',' or ']'");
+  }
+
+  void string_value(std::string_view key, std::string& text) {
+    expect('"', fmt::format("a string as the value of \"{}\"", key));
+    read_string(&text);
+  }
+
+  std::size_t place() const { return at_; }
 
  private:
   [[noreturn]] void fail(std::string_view expected) const {
@@ -203,9 +220,65 @@ class Scanner {
 }  // namespace
 
 void read_json_text(std::string_view line, std::string_view key, std::string& text) {
-  if (!Scanner(line).object_with(key, text)) {
+  Scanner scanner(line);
+  bool found = false;
+  scanner.line_object([&](const std::string& name) {
+    if (found || name != key) return false;
+    scanner.string_value(key, text);
+    return found = true;
+  });
+  if (!found) {
     throw JsonLineError{0, fmt::format("found no key \"{}\", expected it with a string", key)};
   }
+}
+
+void read_json_messages(std::string_view line, std::vector<Message>& messages) {
+  Scanner scanner(line);
+  bool found = false;
+  const auto message = [&] {
+    const std::size_t begin = scanner.place();
+    bool role = false, content = false;
+    Message& read = messages.emplace_back();
+    scanner.object([&](const std::string& name) {
+      if (!role && name == "role") {
+        scanner.string_value(name, read.role);
+        return role = true;
+      }
+      if (!content && name == "content") {
+        scanner.string_value(name, read.content);
+        return content = true;
+      }
+      return false;
+    });
+    if (!role || !content) {
+      throw JsonLineError{begin, fmt::format("message {} has no \"{}\", expected it with a string",
+                                             messages.size(), role ? "content" : "role")};
+    }
+  };
+  messages.clear();
+  scanner.line_object([&](const std::string& name) {
+    if (found || name != kMessagesKey) return false;
+    messages.clear();
+    scanner.array("an array as the value of \"messages\"", message);
+    return found = true;
+  });
+  if (!found) {
+    throw JsonLineError{0, "found no key \"messages\", expected it with an array of messages"};
+  }
+}
+
+std::optional<std::vector<std::string>> json_keys(std::string_view line) {
+  Scanner scanner(line);
+  std::vector<std::string> keys;
+  try {
+    scanner.line_object([&](const std::string& name) {
+      keys.push_back(name);
+      return false;
+    });
+  } catch (const JsonLineError&) {
+    return std::nullopt;
+  }
+  return keys;
 }
 
 }  // namespace bessemer::data

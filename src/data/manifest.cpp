@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kFormat = 2;
+constexpr int kFormat = 3;
 
 fs::path manifest_path(const fs::path& directory) { return directory / "manifest.json"; }
 
@@ -42,6 +42,8 @@ Manifest from_json(const json& document) {
     source.bin_bytes = entry.at("bin_bytes").get<std::uint64_t>();
     source.idx_bytes = entry.at("idx_bytes").get<std::uint64_t>();
     source.places_bytes = entry.at("places_bytes").get<std::uint64_t>();
+    source.trained = entry.at("trained").get<std::uint64_t>();
+    source.loss_bytes = entry.at("loss_bytes").get<std::uint64_t>();
     source.files = entry.at("files").get<std::vector<std::string>>();
     manifest.sources.push_back(std::move(source));
   }
@@ -58,6 +60,8 @@ json to_json(const ManifestSource& source) {
           {"idx_bytes", source.idx_bytes},
           {"places_bytes", source.places_bytes},
           {"bad_records", source.bad_records},
+          {"trained", source.trained},
+          {"loss_bytes", source.loss_bytes},
           {"files", source.files}};
 }
 

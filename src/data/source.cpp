@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSeparator = "<|endoftext|>";
 constexpr std::size_t kReadBytes = 1 << 18;
+constexpr std::size_t kLookedAt = 4 << 20;  // of a file, for the keys of its first object
 
 bool hidden(const fs::path& name) { return name.string().starts_with('.'); }
 
@@ -82,8 +83,23 @@ void add_matches(const fs::path& base, std::vector<fs::path>::const_iterator fir
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool is_ascii_word(char c) { return static_cast<unsigned char>(c) < 0x80 && !is_space(c); }
 
-/// A place to cut `text` at or after `from`: just behind a newline between two ASCII characters
-/// that are not white space. npos where there is none.
+std::string_view without_newline(std::string_view line) {
+  if (line.ends_with('\n')) line.remove_suffix(1);
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
+std::string first_bytes(const fs::path& file, std::size_t most) {
+  const std::unique_ptr<ByteStream> stream = open_stream(file);
+  std::string bytes(most, '\0');
+  std::size_t size = 0;
+  while (const std::size_t n = stream->read(std::span(bytes).subspan(size))) size += n;
+  bytes.resize(size);
+  return bytes;
+}
+
+}  // namespace
+
 std::size_t find_cut(std::string_view text, std::size_t from) {
   for (std::size_t at = text.find('\n', from); at != text.npos; at = text.find('\n', at + 1)) {
     if (at == 0 || at + 1 >= text.size()) continue;
@@ -92,15 +108,9 @@ std::size_t find_cut(std::string_view text, std::size_t from) {
   return text.npos;
 }
 
-std::string_view without_newline(std::string_view line) {
-  if (line.ends_with('\n')) line.remove_suffix(1);
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return line;
-}
+bool is_separator(std::string_view line) { return without_newline(line) == kSeparator; }
 
 bool is_blank(std::string_view line) { return std::all_of(line.begin(), line.end(), is_space); }
-
-}  // namespace
 
 std::vector<fs::path> expand_path(const std::string& path) {
   std::vector<fs::path> files;
@@ -131,12 +141,30 @@ Format format_of(const fs::path& path) {
   return json ? Format::jsonl : Format::text;
 }
 
+bool holds_messages(const std::vector<fs::path>& files, std::string_view text_key) {
+  for (const fs::path& file : files) {
+    if (format_of(file) != Format::jsonl) continue;
+    const std::string head = first_bytes(file, kLookedAt);
+    for (std::size_t at = 0; at < head.size();) {
+      const std::size_t end = std::min(head.find('\n', at), head.size());
+      const auto keys = json_keys(std::string_view(head).substr(at, end - at));
+      at = end + 1;
+      if (!keys) continue;
+      const auto has = [&](std::string_view key) {
+        return std::find(keys->begin(), keys->end(), key) != keys->end();
+      };
+      return has(kMessagesKey) && !has(text_key);
+    }
+  }
+  return false;
+}
+
 StreamReader::StreamReader(std::unique_ptr<ByteStream> stream, std::string name, Format format,
                            ReaderOptions options)
     : stream_(std::move(stream)),
-      name_(std::move(name)),
       format_(format),
-      options_(std::move(options)),
+      piece_bytes_(options.piece_bytes),
+      parser_(std::move(name), {options.text_key, options.on_bad_record, options.chat}),
       buffer_(kReadBytes) {}
 
 bool StreamReader::next(Piece& piece) {
@@ -169,8 +197,8 @@ bool StreamReader::next_line(std::string& line) {
 
 /// Gives a front part of the document where what is left is long enough and can be cut.
 bool StreamReader::take_cut(Piece& piece) {
-  const std::size_t wanted = options_.piece_bytes;
-  if (wanted == 0 || document_.size() - given_ <= wanted) return false;
+  const std::size_t wanted = piece_bytes_;
+  if (wanted == 0 || !spans_.empty() || document_.size() - given_ <= wanted) return false;
   const std::size_t cut = find_cut(document_, std::max(searched_, given_ + wanted - 1));
   if (cut == std::string::npos) {
     searched_ = document_.size() - 1;  // its last character may yet become a cut
@@ -178,6 +206,7 @@ bool StreamReader::take_cut(Piece& piece) {
   }
   piece.text.assign(document_, given_, cut - given_);
   piece.ends_document = false;
+  piece.spans.clear();
   piece.place.offset = document_begin_;
   given_ = cut;
   return true;
@@ -188,6 +217,7 @@ void StreamReader::take_rest(Piece& piece) {
   piece.text.assign(document_, given_);
   piece.ends_document = true;
   piece.place.offset = document_begin_;
+  piece.spans = spans_;
   document_.clear();
   given_ = searched_ = 0;
 }
@@ -200,7 +230,7 @@ bool StreamReader::next_text(Piece& piece) {
       return true;
     }
     const bool more = next_line(line_);
-    if (more && without_newline(line_) != kSeparator) {
+    if (more && !is_separator(line_)) {
       if (document_.empty()) document_begin_ = line_begin_;
       document_ += line_;
       continue;
@@ -214,27 +244,14 @@ bool StreamReader::next_text(Piece& piece) {
   }
 }
 
-void StreamReader::refuse(const JsonLineError& error) {
-  constexpr std::uint64_t kShown = 5;
-  const std::string what =
-      fmt::format("{}:{}: column {}: {}", name_, line_number_, error.place + 1, error.message);
-  if (options_.on_bad_record == OnBadRecord::stop) {
-    fail_input("{}; correct or remove the line, or skip bad records (data.on_bad_record)", what);
-  }
-  document_.clear();
-  if (++bad_records_ <= kShown) log::warn("{} (byte {}); skipped", what, line_begin_);
-}
-
 bool StreamReader::next_json(Piece& piece) {
   while (!whole_) {
     if (!next_line(line_)) return false;
-    if (line_number_ == 1 && line_.starts_with("\xEF\xBB\xBF")) line_.erase(0, 3);
+    if (line_number_ == 1 && line_.starts_with(kByteOrderMark)) line_.erase(0, 3);
     if (is_blank(line_)) continue;
     document_begin_ = line_begin_;
-    try {
-      read_json_text(line_, options_.text_key, document_);
-    } catch (const JsonLineError& error) {
-      refuse(error);
+    if (!parser_.parse(line_, line_number_, line_begin_, document_, spans_)) {
+      document_.clear();
       continue;
     }
     whole_ = !document_.empty();

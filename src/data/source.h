@@ -4,7 +4,8 @@
 // dot) or a glob (`*`, `?`, `[...]` within a folder name, `**` for any folders); always sorted,
 // so that the order of documents does not depend on the machine. By name:
 //
-//   .jsonl .ndjson .json   one JSON object a line; the document is the string under `text_key`
+//   .jsonl .ndjson .json   one JSON object a line; the document is the string under `text_key`, or
+//                          the conversation under "messages" as a template renders it (chat.h)
 //   anything else          text: the whole file is one document, unless it has lines that consist
 //                          solely of "<|endoftext|>": those separate documents (and belong to none)
 //
@@ -20,7 +21,7 @@
 #include <vector>
 
 #include "data/byte_stream.h"
-#include "data/jsonl.h"
+#include "data/record_parser.h"
 
 namespace bessemer::data {
 
@@ -30,6 +31,22 @@ std::vector<std::filesystem::path> expand_path(const std::string& path);
 enum class Format { text, jsonl };
 
 Format format_of(const std::filesystem::path& path);
+
+/// Whether the first JSON object in the files has "messages" and no text under `text_key`.
+bool holds_messages(const std::vector<std::filesystem::path>& files, std::string_view text_key);
+
+// What readers of records share.
+
+inline constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+/// A place to cut `text` at or after `from`: just behind a newline between two ASCII characters
+/// that are not white space. npos where there is none.
+std::size_t find_cut(std::string_view text, std::size_t from);
+
+/// Whether a line of a text file stands between documents.
+bool is_separator(std::string_view line);
+
+bool is_blank(std::string_view line);
 
 /// Where a document begins: its text, or the line of its JSON object.
 struct Place {
@@ -42,11 +59,8 @@ struct Piece {
   std::string text;
   bool ends_document = true;
   Place place = {};  // of the document
+  std::vector<TextSpan> spans = {};  // of a conversation, which is always whole
 };
-
-/// What to do with a line that is no JSON object with a text: end with its place and its mistake,
-/// or log these (the first few of a file), count it and go on.
-enum class OnBadRecord { stop, skip };
 
 struct ReaderOptions {
   std::string text_key = "text";
@@ -58,6 +72,7 @@ struct ReaderOptions {
   std::size_t piece_bytes = 0;
 
   OnBadRecord on_bad_record = OnBadRecord::stop;
+  std::shared_ptr<const ChatTemplate> chat = nullptr;  // records are conversations
 };
 
 /// The documents of one stream. `name` is for messages.
@@ -71,10 +86,9 @@ class StreamReader {
 
   std::uint64_t consumed() const { return stream_->consumed(); }
   std::uint64_t empty_documents() const { return empty_documents_; }
-  std::uint64_t bad_records() const { return bad_records_; }
+  std::uint64_t bad_records() const { return parser_.bad_records(); }
 
  private:
-  void refuse(const JsonLineError& error);
   bool next_text(Piece& piece);
   bool next_json(Piece& piece);
   bool next_line(std::string& line);
@@ -82,17 +96,17 @@ class StreamReader {
   void take_rest(Piece& piece);
 
   std::unique_ptr<ByteStream> stream_;
-  std::string name_;
   Format format_;
-  ReaderOptions options_;
+  std::size_t piece_bytes_;
+  RecordParser parser_;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;
   std::uint64_t line_number_ = 0;
   std::uint64_t line_begin_ = 0, line_end_ = 0;  // of the line at hand, in the stream
   std::uint64_t document_begin_ = 0;
   std::uint64_t empty_documents_ = 0;
-  std::uint64_t bad_records_ = 0;
   std::string line_;          // with its newline
+  std::vector<TextSpan> spans_;
   std::string document_;      // what was read of the current document ...
   std::size_t given_ = 0;     // ... and how much of that was given
   std::size_t searched_ = 0;  // no place to cut in front of here

@@ -21,19 +21,22 @@ std::uint32_t checked_count(const IndexedDataset& dataset) {
   return static_cast<std::uint32_t>(dataset.documents());
 }
 
-/// Uniform in [0, 1), 53 bits.
-double draw(std::uint64_t seed, std::uint32_t document) {
+}  // namespace
+
+double split_draw(std::uint64_t seed, std::uint32_t document) {
   const PhiloxCounter words = CounterRng(seed, 0, kSite).block(document);
   const std::uint64_t bits = std::uint64_t{words[0]} << 32 | words[1];
-  return static_cast<double>(bits >> 11) * 0x1p-53;
+  return static_cast<double>(bits >> 11) * 0x1p-53;  // 53 bits
 }
+
+namespace {
 
 /// Moves the document of extreme draw to the empty side.
 template <typename Compare>
 void fill(DocumentSet& empty, DocumentSet& full, std::uint64_t seed, Compare compare) {
   const auto chosen =
       std::min_element(full.documents.begin(), full.documents.end(),
-                       [&](auto a, auto b) { return compare(draw(seed, a), draw(seed, b)); });
+                       [&](auto a, auto b) { return compare(split_draw(seed, a), split_draw(seed, b)); });
   empty.documents.push_back(*chosen);
   full.documents.erase(chosen);
 }
@@ -80,7 +83,7 @@ Split split_documents(const IndexedDataset& dataset, std::uint64_t seed, double 
   if (count == 1) return split_tokens(dataset.length(0), fraction);
   Split split;
   for (std::uint32_t d = 0; d < count; ++d) {
-    (draw(seed, d) < fraction ? split.validation : split.train).documents.push_back(d);
+    (split_draw(seed, d) < fraction ? split.validation : split.train).documents.push_back(d);
   }
   if (split.validation.documents.empty()) {
     fill(split.validation, split.train, seed, std::less<>());

@@ -26,6 +26,9 @@ struct Split {
   DocumentSet train, validation;
 };
 
+/// What a document draws, uniform in [0, 1): it validates where that is below the fraction.
+double split_draw(std::uint64_t seed, std::uint32_t document);
+
 /// `fraction` in [0, 1) of the documents validate; 0: none. A log line warns where the validation
 /// share in tokens is far from it. InputError for a fraction out of range or an empty dataset.
 Split split_documents(const IndexedDataset& dataset, std::uint64_t seed, double fraction);

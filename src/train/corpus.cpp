@@ -67,6 +67,17 @@ std::filesystem::path data_directory(const config::RunConfig& config) {
   return config.data.cache.value_or(config.run_directory() / "data");
 }
 
+data::CorpusSource corpus_source(const config::DataSource& source) {
+  data::CorpusSource corpus{source.name, source.path.string()};
+  switch (source.format) {
+    case config::SourceFormat::automatic: corpus.format = data::SourceFormat::automatic; break;
+    case config::SourceFormat::text: corpus.format = data::SourceFormat::text; break;
+    case config::SourceFormat::messages: corpus.format = data::SourceFormat::messages; break;
+  }
+  corpus.chat_template = source.chat_template;
+  return corpus;
+}
+
 data::BuildOptions build_options(const config::RunConfig& config) {
   data::BuildOptions options;
   options.directory = data_directory(config);
@@ -79,7 +90,8 @@ data::BuildOptions build_options(const config::RunConfig& config) {
     options.vocabulary = static_cast<std::int32_t>(*config.data.vocabulary);
   }
   for (const config::DataSource& source : config.data.sources) {
-    if (!is_token_file(source.path)) options.sources.push_back({source.name, source.path.string()});
+    const bool ahead = source.tokenize == config::Tokenize::ahead;
+    if (ahead && !is_token_file(source.path)) options.sources.push_back(corpus_source(source));
   }
   return options;
 }
@@ -93,8 +105,10 @@ data::BuiltCorpus build_shown(data::BuildOptions options) {
 void report(const data::BuiltCorpus& built) {
   for (const data::BuiltSource& source : built.sources) {
     log::info(
-        "source {}: {} documents, {} tokens from {:.1f} MB of text{}{}", source.name,
-        source.documents, source.tokens, static_cast<double>(source.bytes) / 1e6,
+        "source {}: {} documents, {} tokens{} from {:.1f} MB of text{}{}", source.name,
+        source.documents, source.tokens,
+        source.trained < source.tokens ? fmt::format(", {} of them trained", source.trained) : "",
+        static_cast<double>(source.bytes) / 1e6,
         source.bad_records > 0 ? fmt::format(", {} bad records skipped", source.bad_records) : "",
         source.reused ? " (built before)" : "");
   }
@@ -111,10 +125,10 @@ std::vector<std::filesystem::path> prefixes_of(const config::RunConfig& config) 
 }
 
 // Sequences that a source may give.
-std::uint64_t limit_of(const config::DataSource& source, const data::Dataset& dataset) {
+std::uint64_t limit_of(const config::DataSource& source, const TrainingSource& training) {
   if (!source.max_epochs) return data::MixtureSchedule::kEndless;
   return static_cast<std::uint64_t>(
-      std::ceil(*source.max_epochs * static_cast<double>(dataset.sequences())));
+      std::ceil(*source.max_epochs * static_cast<double>(training.epoch())));
 }
 
 void check_length(const data::MixtureSchedule& schedule, const config::RunConfig& config,
@@ -152,8 +166,8 @@ std::shared_ptr<const data::Mixture> mix(const config::RunConfig& config,
   std::vector<std::shared_ptr<const data::SequenceSource>> datasets;
   std::vector<std::uint64_t> limits;
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    datasets.push_back(sources[i].dataset);
-    limits.push_back(limit_of(config.data.sources[i], *sources[i].dataset));
+    datasets.push_back(sources[i].sequences());
+    limits.push_back(limit_of(config.data.sources[i], sources[i]));
   }
   const std::int64_t step = *config.train.global_batch_size;
   data::MixtureSchedule schedule(mixture_stages(config.data.sources, step), limits);
@@ -161,26 +175,65 @@ std::shared_ptr<const data::Mixture> mix(const config::RunConfig& config,
   return std::make_shared<const data::Mixture>(std::move(datasets), std::move(schedule));
 }
 
+// Whether what is learned of raw sources is written down.
+enum class Preparing { yes, no };
+
+void add_raw(const config::RunConfig& config, std::size_t index, Preparing preparing,
+             Corpus& corpus) {
+  const data::BuildOptions build = build_options(config);
+  data::RawSourceOptions options;
+  options.source = corpus_source(config.data.sources[index]);
+  options.directory = build.directory;
+  options.text_key = build.text_key;
+  options.on_bad_record = build.on_bad_record;
+  options.tokenizer_path = corpus.tokenizer_path;
+  options.tokenizer = corpus.tokenizer;
+  options.validation_fraction = config.data.validation_fraction;
+  options.dataset = dataset_options(config, *corpus.tokenizer, index);
+  const bool writes = preparing == Preparing::yes;
+  BuildMeter meter;
+  options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
+  const auto source =
+      writes ? data::RawSource::prepare(options) : data::RawSource::open(options);
+  TrainingSource training{source->name(), source->prefix()};
+  training.raw = std::make_shared<const data::RawDataset>(
+      source, writes ? data::BlockCounts::Access::extend : data::BlockCounts::Access::read_only);
+  corpus.sources.push_back(std::move(training));
+  const std::filesystem::path prefix = source->validation_prefix();
+  if (!is_token_file(prefix)) return;
+  const auto tokens =
+      std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefix));
+  corpus.validation.push_back(
+      {source->name(), std::make_shared<const data::Dataset>(
+                           tokens, data::all_documents(*tokens), for_evaluation(options.dataset),
+                           data::LossMask::open(prefix, tokens->tokens()))});
+}
+
 // What lies in the token files, as the run file wants it.
 Corpus assemble(const config::RunConfig& config, const std::filesystem::path& tokenizer,
-                const std::vector<std::filesystem::path>& prefixes) {
+                const std::vector<std::filesystem::path>& prefixes, Preparing preparing) {
   Corpus corpus;
   corpus.tokenizer_path = tokenizer;
   corpus.tokenizer = std::make_shared<const data::Tokenizer>(data::load_tokenizer(tokenizer));
   corpus.vocabulary = corpus.tokenizer->vocabulary_size();
   for (std::size_t i = 0; i < prefixes.size(); ++i) {
     const std::string& name = config.data.sources[i].name;
+    if (config.data.sources[i].tokenize == config::Tokenize::on_the_fly) {
+      add_raw(config, i, preparing, corpus);
+      continue;
+    }
     const auto tokens =
         std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefixes[i]));
     const data::Split split =
         data::split_documents(*tokens, *config.data.seed, config.data.validation_fraction);
     const data::DatasetOptions options = dataset_options(config, *corpus.tokenizer, i);
-    const auto training = std::make_shared<const data::Dataset>(tokens, split.train, options);
+    const auto loss = data::LossMask::open(prefixes[i], tokens->tokens());
+    const auto training = std::make_shared<const data::Dataset>(tokens, split.train, options, loss);
     corpus.training_tokens += training->tokens();
-    corpus.sources.push_back({name, prefixes[i], tokens, training});
+    corpus.sources.push_back({name, prefixes[i], tokens, training, loss});
     if (split.validation.documents.empty()) continue;
     corpus.validation.push_back({name, std::make_shared<const data::Dataset>(
-                                           tokens, split.validation, for_evaluation(options))});
+                                           tokens, split.validation, for_evaluation(options), loss)});
   }
   corpus.training = mix(config, corpus.sources);
   return corpus;
@@ -190,7 +243,14 @@ Corpus assemble(const config::RunConfig& config, const std::filesystem::path& to
 
 void check_sources(const config::RunConfig& config) {
   for (const config::DataSource& source : config.data.sources) {
-    if (!is_token_file(source.path)) data::expand_path(source.path.string());
+    const bool raw = source.tokenize == config::Tokenize::on_the_fly;
+    if (is_token_file(source.path)) {
+      require_input(!raw, "source {}: {} are tokens already; tokenize = \"on_the_fly\" is for text",
+                    source.name, data::bin_path(source.path).string());
+      continue;
+    }
+    const auto files = data::expand_path(source.path.string());
+    if (raw) data::RawSource::check(source.name, files);
   }
   const std::optional<std::filesystem::path> tokenizer = named_tokenizer(config);
   if (!tokenizer) return;
@@ -225,8 +285,13 @@ Corpus prepare_corpus(const config::RunConfig& config) {
     built.tokenizer = *options.tokenizer;
   }
   report(built);
-  Corpus corpus = assemble(config, built.tokenizer, prefixes_of(config));
+  Corpus corpus = assemble(config, built.tokenizer, prefixes_of(config), Preparing::yes);
   for (const TrainingSource& source : corpus.sources) {
+    if (source.raw) {
+      log::info("source {}: {} documents in {} blocks, tokenized as they are read", source.name,
+                source.raw->source().table().records, source.raw->source().table().blocks.size());
+      continue;
+    }
     log::info("source {}: {} sequences an epoch, {:.2f}% of them padding", source.name,
               source.dataset->sequences(), 100 * source.dataset->padding());
   }
@@ -237,7 +302,7 @@ Corpus open_corpus(const config::RunConfig& config) {
   const data::BuildOptions options = build_options(config);
   const bool built = !options.sources.empty();
   return assemble(config, built ? options.directory / "tokenizer.json" : *options.tokenizer,
-                  prefixes_of(config));
+                  prefixes_of(config), Preparing::no);
 }
 
 std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,
@@ -260,7 +325,8 @@ std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::
   dataset.end_of_text = loaded.end_of_text();
   dataset.vocabulary = loaded.vocabulary_size();
   return std::make_shared<const data::Dataset>(tokens, data::all_documents(*tokens),
-                                               for_evaluation(dataset));
+                                               for_evaluation(dataset),
+                                               data::LossMask::open(prefix, tokens->tokens()));
 }
 
 }  // namespace bessemer::train

@@ -9,6 +9,7 @@
 #include "config/run_config.h"
 #include "data/dataset.h"
 #include "data/mixture.h"
+#include "data/raw_dataset.h"
 #include "data/tokenizer.h"
 
 namespace bessemer::train {
@@ -18,12 +19,21 @@ struct ValidationSource {
   std::shared_ptr<const data::Dataset> dataset;
 };
 
-/// A source of the run file with the documents that train.
+/// A source of the run file with the documents that train: token files, or raw.
 struct TrainingSource {
   std::string name;
   std::filesystem::path prefix;  // of its token files
   std::shared_ptr<const data::IndexedDataset> tokens;
   std::shared_ptr<const data::Dataset> dataset;
+  std::shared_ptr<const data::LossMask> loss;   // null: all tokens are trained
+  std::shared_ptr<const data::RawDataset> raw;  // tokenized on the fly; then none of the above
+
+  std::shared_ptr<const data::SequenceSource> sequences() const {
+    if (raw) return raw;
+    return dataset;
+  }
+  /// Of an epoch. Of a raw source, this may have to tokenize all of it.
+  std::uint64_t epoch() const { return raw ? raw->sequences() : dataset->sequences(); }
 };
 
 struct Corpus {
@@ -32,7 +42,7 @@ struct Corpus {
   std::vector<TrainingSource> sources;            // in the run file's order
   std::shared_ptr<const data::Mixture> training;  // all of them, mixed by weight
   std::vector<ValidationSource> validation;       // sources that keep documents out
-  std::uint64_t training_tokens = 0;              // of one epoch of every source
+  std::uint64_t training_tokens = 0;              // of one epoch of every source that is not raw
   std::int32_t vocabulary = 0;                    // one more than the highest id
 };
 

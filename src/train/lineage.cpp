@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 
 #include "base/error.h"
 #include "data/manifest.h"
@@ -10,10 +11,25 @@
 namespace bessemer::train {
 namespace {
 
-// Where the documents of a source are.
-class SourceFiles {
+struct FirstTokens {
+  std::vector<std::int32_t> ids;
+  bool all = false;  // the document has no others
+};
+
+// The documents of a source.
+class Documents {
  public:
-  explicit SourceFiles(const TrainingSource& source) : file_(data::bin_path(source.prefix)) {
+  virtual ~Documents() = default;
+
+  /// Puts file and place of `part.document` in `part`, and gives its first tokens as they are
+  /// stored, `count` of them or all there are.
+  virtual FirstTokens find(std::uint64_t count, ReadPart& part) const = 0;
+};
+
+class TokenFiles final : public Documents {
+ public:
+  explicit TokenFiles(const TrainingSource& source)
+      : tokens_(source.tokens), file_(data::bin_path(source.prefix)) {
     if (!std::filesystem::exists(data::places_path(source.prefix))) return;
     data::Manifest manifest = data::read_manifest(source.prefix.parent_path());
     const data::ManifestSource* entry = manifest.find(source.prefix.filename().string());
@@ -22,26 +38,55 @@ class SourceFiles {
     places_ = std::make_unique<data::Places>(source.prefix);
   }
 
-  void locate(ReadPart& part) const {
+  FirstTokens find(std::uint64_t count, ReadPart& part) const override {
+    const std::uint64_t stored = tokens_->length(part.document);
+    FirstTokens first{std::vector<std::int32_t>(std::min(count, stored)), count >= stored};
+    tokens_->read(part.document, 0, first.ids);
     part.file = file_.string();
-    if (!places_) return;
+    if (!places_) return first;
     const data::Place place = (*places_)(part.document);
     require_input(place.file < files_.size(), "{}: document {} is in file {} of {}", file_.string(),
                   part.document, place.file, files_.size());
     part.file = files_[place.file];
     part.file_offset = place.offset;
+    return first;
   }
 
  private:
+  std::shared_ptr<const data::IndexedDataset> tokens_;
   std::filesystem::path file_;
   std::vector<std::string> files_;
   std::unique_ptr<data::Places> places_;
 };
 
+class RawDocuments final : public Documents {
+ public:
+  explicit RawDocuments(const TrainingSource& source) : raw_(source.raw) {}
+
+  FirstTokens find(std::uint64_t count, ReadPart& part) const override {
+    data::RawSource::Document document = raw_->source().document(part.document);
+    part.file = std::move(document.file);
+    part.file_offset = document.offset;
+    FirstTokens first{std::move(document.tokens.ids), true};
+    first.all = count >= first.ids.size();
+    if (!first.all) first.ids.resize(count);
+    return first;
+  }
+
+ private:
+  std::shared_ptr<const data::RawDataset> raw_;
+};
+
 class Teller {
  public:
   explicit Teller(const Corpus& corpus) : corpus_(corpus) {
-    for (const TrainingSource& source : corpus.sources) files_.emplace_back(source);
+    for (const TrainingSource& source : corpus.sources) {
+      if (source.raw) {
+        documents_.push_back(std::make_unique<RawDocuments>(source));
+      } else {
+        documents_.push_back(std::make_unique<TokenFiles>(source));
+      }
+    }
   }
 
   ReadPart tell(const data::Origin& origin) const {
@@ -49,31 +94,25 @@ class Teller {
     part.tokens = origin.count;
     part.source = corpus_.sources[origin.source].name;
     part.document = origin.document;
-    files_[origin.source].locate(part);
-    part.byte_begin = bytes_of(origin, 0, origin.begin);
-    part.byte_end = part.byte_begin + bytes_of(origin, origin.begin, origin.count);
+    auto [ids, all] = documents_[origin.source]->find(origin.begin + origin.count, part);
+    // The end-of-text token behind the document says nothing.
+    if (all && !ids.empty() && ids.back() == corpus_.tokenizer->end_of_text()) ids.pop_back();
+    const std::size_t begin = std::min<std::size_t>(origin.begin, ids.size());
+    part.byte_begin = bytes_of(std::span(ids).first(begin));
+    part.byte_end = part.byte_begin + bytes_of(std::span(ids).subspan(begin));
     return part;
   }
 
  private:
-  // Of the text that tokens [begin, begin + count) of the document say.
-  std::uint64_t bytes_of(const data::Origin& origin, std::uint64_t begin,
-                         std::uint64_t count) const {
-    const data::IndexedDataset& tokens = *corpus_.sources[origin.source].tokens;
-    const std::uint64_t stored = tokens.length(origin.document);
-    std::vector<std::int32_t> ids(std::min(begin + count, stored) - std::min(begin, stored));
-    tokens.read(origin.document, begin, ids);
-    const std::int32_t end_of_text = corpus_.tokenizer->end_of_text();
+  // Of the text that the tokens say.
+  std::uint64_t bytes_of(std::span<const std::int32_t> ids) const {
     std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      const bool ends = begin + i + 1 == stored && ids[i] == end_of_text;
-      if (!ends) bytes += corpus_.tokenizer->token_bytes(ids[i]).size();
-    }
+    for (const std::int32_t id : ids) bytes += corpus_.tokenizer->token_bytes(id).size();
     return bytes;
   }
 
   const Corpus& corpus_;
-  std::vector<SourceFiles> files_;
+  std::vector<std::unique_ptr<Documents>> documents_;
 };
 
 }  // namespace

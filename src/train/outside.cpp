@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/parallel.h"
 #include "checkpoint/background_writer.h"
+#include "data/raw_dataset.h"
 
 namespace bessemer::train {
 namespace {
@@ -54,6 +56,18 @@ std::size_t batch_bytes(const config::RunConfig& config, const CompiledRun& run)
                                   config.data.sequence_length * kPerToken);
 }
 
+// Of each source that is tokenized on the fly: blocks that are kept, and by thread one in the making
+// (its text, its tokens and what is around them) with an encoder.
+std::size_t raw_source_bytes(const config::RunConfig& config) {
+  constexpr std::size_t kEncoder = std::size_t{8} << 20, kBlock = std::size_t{8} << 20;
+  const auto threads = static_cast<std::size_t>(thread_count());
+  std::size_t sources = 0;
+  for (const config::DataSource& source : config.data.sources) {
+    if (source.tokenize == config::Tokenize::on_the_fly) ++sources;
+  }
+  return sources * (data::RawDataset::kCacheBytes + threads * (kEncoder + kBlock));
+}
+
 }  // namespace
 
 std::vector<plan::OutsideEntry> outside_arena(const config::RunConfig& config,
@@ -65,6 +79,9 @@ std::vector<plan::OutsideEntry> outside_arena(const config::RunConfig& config,
         {"copy to write checkpoints from", checkpoint_bytes(run.plan), How::computed});
   }
   entries.push_back({"batches, one step ahead", batch_bytes(config, run), How::computed});
+  if (const std::size_t bytes = raw_source_bytes(config)) {
+    entries.push_back({"sources tokenized on the fly", bytes, How::allowance});
+  }
   entries.push_back({"addresses of instructions", binding_bytes(run.plan), How::computed});
   if (const std::size_t bytes = transfer_bytes(run.plan)) {
     entries.push_back({"threads and blocks of transfers", bytes, How::computed});

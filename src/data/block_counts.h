@@ -1,0 +1,69 @@
+// PREFIX.counts: what the blocks of a raw source gave when they were tokenized, learned one after
+// the other as they are read, so that a sequence's place need not be found by reading again.
+//
+//   magic    8 bytes "BSMCOUNT"
+//   digest   32 characters, of what the counts depend on
+//   entries  one for each block that was tokenized, in any order, as `Entry` in block_counts.cpp,
+//            each with a checksum of its own
+//
+// Only appended to: a crash loses an entry at the most. What is damaged is left out when the file
+// is opened, and learned again. Losing the file costs time and changes nothing.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace bessemer::data {
+
+inline constexpr std::size_t kLengthBuckets = 16;
+
+/// What a block gives. `lengths` are documents of 2^i to 2^(i+1) - 1 tokens, the last open.
+struct BlockSummary {
+  std::uint32_t sequences = 0, documents = 0, bad_records = 0;
+  std::uint64_t tokens = 0, trained = 0, text_bytes = 0, padding = 0;
+  std::array<std::uint32_t, kLengthBuckets> lengths{};
+};
+
+/// Sums over blocks.
+struct BlockTotals {
+  std::uint64_t blocks = 0, sequences = 0, documents = 0, bad_records = 0;
+  std::uint64_t tokens = 0, trained = 0, text_bytes = 0, padding = 0;
+  std::array<std::uint64_t, kLengthBuckets> lengths{};
+};
+
+/// For one thread at a time.
+class BlockCounts {
+ public:
+  enum class Access { extend, read_only };
+
+  /// Entries of another digest are forgotten. InputError where the file cannot be written.
+  BlockCounts(std::filesystem::path path, const std::string& digest, std::size_t blocks,
+              Access access);
+  BlockCounts(const BlockCounts&) = delete;
+  BlockCounts& operator=(const BlockCounts&) = delete;
+  ~BlockCounts();
+
+  bool knows(std::size_t block) const { return sequences_[block] != kUnknown; }
+  std::uint32_t sequences(std::size_t block) const { return sequences_[block]; }
+  const BlockTotals& totals() const { return totals_; }
+  std::size_t blocks() const { return sequences_.size(); }
+
+  /// A block that is not known yet.
+  void add(std::size_t block, const BlockSummary& summary);
+
+ private:
+  static constexpr std::uint32_t kUnknown = ~std::uint32_t{0};
+
+  void note(std::size_t block, const BlockSummary& summary);
+  void open_to_append();
+
+  std::filesystem::path path_;
+  std::vector<std::uint32_t> sequences_;  // by block
+  BlockTotals totals_;
+  int descriptor_ = -1;  // -1: nothing is written
+};
+
+}  // namespace bessemer::data
