@@ -293,9 +293,12 @@ void write_run_files(const config::RunConfig& config, const CompiledRun& compile
 }
 
 void announce(const config::RunConfig& config, const CompiledRun& compiled, const Corpus& corpus) {
-  log::info("{} parameters, {} steps of {} sequences of {} tokens; {} tokens of training data",
+  const std::string data = corpus.training_tokens > 0
+                               ? fmt::format("; {} tokens of training data", corpus.training_tokens)
+                               : "";  // all of it is tokenized on the fly
+  log::info("{} parameters, {} steps of {} sequences of {} tokens{}",
             models::parameter_count(compiled.architecture), config::total_steps(config),
-            *config.train.global_batch_size, config.data.sequence_length, corpus.training_tokens);
+            *config.train.global_batch_size, config.data.sequence_length, data);
   log::info("planned: {:.2f} GiB; everything goes to {}",
             static_cast<double>(compiled.plan.arena_bytes) / (1 << 30),
             config.run_directory().string());

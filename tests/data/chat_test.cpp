@@ -33,7 +33,10 @@ std::string rendered(const std::string& name, const Conversation& messages) {
 }
 
 TEST(Chat, TemplatesRender) {
-  const Conversation talk{{"system", "S"}, {"user", " U\n"}, {"assistant", "A"}, {"user", "V"},
+  const Conversation talk{{"system", "S"},
+                          {"user", " U\n"},
+                          {"assistant", "A"},
+                          {"user", "V"},
                           {"assistant", "\tB\u00a0"}};
   EXPECT_EQ(rendered("chatml", talk),
             "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n U\n<|im_end|>\n"
@@ -63,11 +66,11 @@ TEST(Chat, ATemplateOfOnesOwn) {
     "user": {"prefix": "Q: ", "suffix": "\n"},
     "assistant": {"prefix": "A:", "end": "$", "suffix": "\n"}}})");
   EXPECT_EQ(rendered(own, {{"user", " what? "}, {"assistant", "this "}}), "^Q: what?\nA:this$\n");
-  for (const char* bad : {"{", "[]", "{\"roles\": {}}", "{\"roles\": {\"assistant\": 1}}",
-                          "{\"roles\": {\"assistant\": {\"prefix\": 1}}}",
-                          "{\"roles\": {\"assistant\": {}}, \"trim\": 1}",
-                          "{\"roles\": {\"assistant\": {\"before\": \"\"}}}",
-                          "{\"role\": {\"assistant\": {}}}"}) {
+  for (const char* bad :
+       {"{", "[]", "{\"roles\": {}}", "{\"roles\": {\"assistant\": 1}}",
+        "{\"roles\": {\"assistant\": {\"prefix\": 1}}}",
+        "{\"roles\": {\"assistant\": {}}, \"trim\": 1}",
+        "{\"roles\": {\"assistant\": {\"before\": \"\"}}}", "{\"role\": {\"assistant\": {}}}"}) {
     const std::string message = input_error_of([&] { find_chat_template(path(bad)); });
     EXPECT_NE(message.find("own.json: "), std::string::npos) << bad << ": " << message;
   }
@@ -82,7 +85,8 @@ std::vector<Conversation> random_talks(std::uint64_t seed, std::size_t count, bo
   std::vector<Conversation> talks(count);
   std::uint64_t draw = 0;
   const auto content = [&] {
-    return "x" + random_fragments(rng.word(draw++), rng.word(draw++) % 30, false) + "<|im_end|>.";
+    ++draw;
+    return "x" + random_fragments(draw, rng.word(draw) % 30, false) + "<|im_end|>.";
   };
   for (Conversation& talk : talks) {
     if (system && rng.word(draw++) % 2 == 0) talk.push_back({"system", content()});

@@ -87,7 +87,8 @@ Read read(const SequenceSource& source, std::uint64_t index) {
   const auto n = static_cast<std::size_t>(source.sequence_length());
   Read r{Ids(n), Ids(n), Ids(n), Ids(2 * n)};
   const std::int64_t valid = source.read(index, {r.tokens, r.targets, r.positions, r.visibility});
-  EXPECT_EQ(valid, std::count_if(r.targets.begin(), r.targets.end(), [](auto t) { return t >= 0; }));
+  EXPECT_EQ(valid,
+            std::count_if(r.targets.begin(), r.targets.end(), [](auto t) { return t >= 0; }));
   return r;
 }
 
@@ -103,6 +104,10 @@ TEST_F(RawDatasetTest, AnEpochReadsEachDocumentOnce) {
     const RawDataset data = dataset(options(packing));
     const RawSource& source = data.source();
     const std::uint64_t sequences = data.sequences();
+    std::vector<Ids> documents;
+    for (std::uint32_t d = 0; d < source.table().records; ++d) {
+      documents.push_back(source.document(d).tokens.ids);
+    }
     ASSERT_GT(source.table().blocks.size(), 10u);
     EXPECT_EQ(source.table().records, 150u + 151u + 200u);
     for (std::uint64_t epoch = 0; epoch < 3; ++epoch) {
@@ -113,7 +118,7 @@ TEST_F(RawDatasetTest, AnEpochReadsEachDocumentOnce) {
         data.visit(n, [&](const Origin& origin) {
           EXPECT_EQ(origin.source, 2u);
           EXPECT_TRUE(parts[origin.document].emplace(origin.begin, origin.count).second);
-          const Ids ids = source.document(origin.document).tokens.ids;
+          const Ids& ids = documents[origin.document];
           for (std::uint64_t i = origin.begin; i < origin.begin + origin.count; ++i, ++t) {
             ASSERT_EQ(sequence.tokens[t], ids[i]);
             ASSERT_EQ(sequence.targets[t], i + 1 < ids.size() ? ids[i + 1] : -1);
@@ -122,7 +127,7 @@ TEST_F(RawDatasetTest, AnEpochReadsEachDocumentOnce) {
       }
       std::size_t validating = 0, empty = 0;
       for (std::uint32_t d = 0; d < source.table().records; ++d) {
-        const std::size_t length = source.document(d).tokens.ids.size();
+        const std::size_t length = documents[d].size();
         const bool validates = split_draw(5, d) < 0.05;
         validating += validates ? 1 : 0;
         empty += length == 0 ? 1 : 0;
@@ -133,8 +138,9 @@ TEST_F(RawDatasetTest, AnEpochReadsEachDocumentOnce) {
         }
         if (validates || length == 0) {
           EXPECT_EQ(end, 0u) << d;
-        } else {  // packed by itself, nothing is predicted from a document's last token
-          EXPECT_EQ(end, packing == Packing::best_fit ? length - 1 : length) << d;
+        } else {  // nothing is predicted from a document's last token
+          EXPECT_GE(end, length - 1) << d;
+          EXPECT_LE(end, packing == Packing::best_fit ? length - 1 : length) << d;
         }
       }
       EXPECT_GT(validating, 5u);
@@ -234,7 +240,8 @@ TEST_F(RawDatasetTest, AFileThatChangesIsFoundOut) {
 
 TEST_F(RawDatasetTest, BadRecordsStopOrAreSkipped) {
   std::string rows;
-  for (int d = 0; d < 300; ++d) rows += "{\"text\": \"row of some length " + std::to_string(d) + "\"}\n";
+  for (int d = 0; d < 300; ++d)
+    rows += "{\"text\": \"row of some length " + std::to_string(d) + "\"}\n";
   RawSourceOptions made = options();
   made.validation_fraction = 0;
   made.source.path = input_.write("bad.jsonl", rows + "\n{oops\n" + rows).string();
@@ -273,6 +280,7 @@ TEST_F(RawDatasetTest, ConversationsAreMasked) {
   }
   RawSourceOptions made = options();
   made.source.path = input_.write("talk.jsonl", rows).string();
+  made.dataset.sequence_length = 256;  // no conversation is cut
   const RawDataset data = dataset(made);
   std::string said;
   for (std::uint64_t n = 0; n < data.sequences(); ++n) {

@@ -52,8 +52,7 @@ TEST_F(RawSourceTest, AResumedRunIsTheUninterruptedOne) {
   const checkpoint::Checkpoint a(checkpoint::checkpoint_path(place_.run("whole"), 9));
   for (const std::int64_t step : {6, 3}) {  // with what was learned of the sources, and without
     const std::string name = fmt::format("from{}", step);
-    const Resume from{Resume::Kind::path,
-                      checkpoint::checkpoint_path(place_.run("whole"), step)};
+    const Resume from{Resume::Kind::path, checkpoint::checkpoint_path(place_.run("whole"), step)};
     if (step == 3) fs::remove_all(place_.path() / "raw");
     ASSERT_EQ(train::train(config(name, 9), from), RunEnd::done);
     const std::vector<double> rest = losses_of(place_.run(name));
