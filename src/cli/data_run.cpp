@@ -132,13 +132,12 @@ double share_of(double part, double whole) { return whole > 0 ? part / whole : 0
 // Of token files.
 nlohmann::json built_stats(const train::TrainingSource& source) {
   const Lengths lengths = lengths_of(*source.tokens);
-  nlohmann::json json{
-      {"documents", lengths.count},
-      {"tokens", lengths.tokens},
-      {"trained_tokens", source.loss ? source.loss->trained() : lengths.tokens},
-      {"sequences", source.dataset->sequences()},
-      {"padding", source.dataset->padding()},
-      {"lengths", lengths.documents}};
+  nlohmann::json json{{"documents", lengths.count},
+                      {"tokens", lengths.tokens},
+                      {"trained_tokens", source.loss ? source.loss->trained() : lengths.tokens},
+                      {"sequences", source.dataset->sequences()},
+                      {"padding", source.dataset->padding()},
+                      {"lengths", lengths.documents}};
   data::Manifest manifest = data::read_manifest(source.prefix.parent_path());
   if (const auto* entry = manifest.find(source.prefix.filename().string())) {
     json["bytes_per_token"] =
@@ -168,16 +167,15 @@ nlohmann::json raw_stats(const data::RawDataset& raw, std::int64_t sequence_leng
 
 // Epochs of a raw source that was not read through once are shares of its blocks.
 double epochs_of(const nlohmann::json& stats, std::uint64_t read) {
-  const double epochs =
-      share_of(static_cast<double>(read), stats["sequences"].get<double>());
+  const double epochs = share_of(static_cast<double>(read), stats["sequences"].get<double>());
   if (!stats.contains("blocks")) return epochs;
   return epochs * share_of(stats["blocks_read"].get<double>(), stats["blocks"].get<double>());
 }
 
 nlohmann::json stats_of(const Run& run, std::size_t index, std::uint64_t read, std::uint64_t all) {
   const train::TrainingSource& source = run.corpus.sources[index];
-  nlohmann::json json = source.raw ? raw_stats(*source.raw, run.config.data.sequence_length)
-                                   : built_stats(source);
+  nlohmann::json json =
+      source.raw ? raw_stats(*source.raw, run.config.data.sequence_length) : built_stats(source);
   json["source"] = source.name;
   json["read_sequences"] = read;
   json["read_share"] = share_of(static_cast<double>(read), static_cast<double>(all));
@@ -188,10 +186,10 @@ nlohmann::json stats_of(const Run& run, std::size_t index, std::uint64_t read, s
 }
 
 std::string describe(const nlohmann::json& s) {
-  std::string text = fmt::format(
-      "\nsource {}\n  read          {} sequences, {:.2f}% of all, {:.3f} epochs\n",
-      s["source"].get<std::string>(), s["read_sequences"].get<std::uint64_t>(),
-      100 * s["read_share"].get<double>(), s["epochs"].get<double>());
+  std::string text =
+      fmt::format("\nsource {}\n  read          {} sequences, {:.2f}% of all, {:.3f} epochs\n",
+                  s["source"].get<std::string>(), s["read_sequences"].get<std::uint64_t>(),
+                  100 * s["read_share"].get<double>(), s["epochs"].get<double>());
   if (s.contains("blocks")) {
     text += fmt::format(
         "  on the fly    {} documents in {} blocks, of which {} were tokenized so far:\n",

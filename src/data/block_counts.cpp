@@ -57,9 +57,10 @@ BlockCounts::BlockCounts(fs::path path, const std::string& digest, std::size_t b
   }
   if (good.size() != bytes.size()) {
     if (!bytes.empty()) {
-      log::warn("{}: {} of its {} bytes are damaged or of other data; what they said is learned "
-                "again",
-                path_.string(), bytes.size() - std::min(bytes.size(), good.size()), bytes.size());
+      log::warn(
+          "{}: {} of its {} bytes are damaged or of other data; what they said is learned "
+          "again",
+          path_.string(), bytes.size() - std::min(bytes.size(), good.size()), bytes.size());
     }
     if (access == Access::extend) write_file_atomically(path_, good);
   }
@@ -92,14 +93,21 @@ void BlockCounts::add(std::size_t block, const BlockSummary& summary) {
   require(!knows(block), "block {} is counted twice", block);
   note(block, summary);
   if (descriptor_ < 0) return;
-  Entry entry{static_cast<std::uint32_t>(block), summary.sequences, summary.documents,
-              summary.bad_records, summary.tokens, summary.trained, summary.text_bytes,
-              summary.padding, summary.lengths, 0};
+  Entry entry{static_cast<std::uint32_t>(block),
+              summary.sequences,
+              summary.documents,
+              summary.bad_records,
+              summary.tokens,
+              summary.trained,
+              summary.text_bytes,
+              summary.padding,
+              summary.lengths,
+              0};
   entry.checksum = checksum_of(entry);
   const ssize_t written = ::write(descriptor_, &entry, sizeof entry);  // one call: never torn apart
   if (written == static_cast<ssize_t>(sizeof entry)) return;
-  log::warn("{}: cannot write ({}); a resumed run will tokenize again what it read",
-            path_.string(), written < 0 ? std::strerror(errno) : "the disk is full");
+  log::warn("{}: cannot write ({}); a resumed run will tokenize again what it read", path_.string(),
+            written < 0 ? std::strerror(errno) : "the disk is full");
   ::close(std::exchange(descriptor_, -1));
 }
 

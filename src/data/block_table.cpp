@@ -58,8 +58,7 @@ const Block& BlockTable::of(std::uint64_t record) const {
 }
 
 BlockTable scan_blocks(const std::vector<fs::path>& files, std::uint64_t block_bytes,
-                       const RecordVisitor& visit,
-                       const std::function<void(std::uint64_t)>& read) {
+                       const RecordVisitor& visit, const std::function<void(std::uint64_t)>& read) {
   BlockTable table;
   std::uint64_t before = 0;
   Record record;
@@ -70,8 +69,7 @@ BlockTable scan_blocks(const std::vector<fs::path>& files, std::uint64_t block_b
     while (reader.next(record)) {
       const std::uint64_t number = table.records;
       require_input(number < std::numeric_limits<std::uint32_t>::max() - 1,
-                    "{}: more than 2^32 - 2 documents; divide the source",
-                    files[file].string());
+                    "{}: more than 2^32 - 2 documents; divide the source", files[file].string());
       scan.add(record, reader.offset());
       visit(record, number, file);
       if (read) read(before + reader.offset());

@@ -36,8 +36,7 @@ struct BlockTable {
   const Block& of(std::uint64_t record) const;
 };
 
-using RecordVisitor =
-    std::function<void(const Record&, std::uint64_t number, std::uint32_t file)>;
+using RecordVisitor = std::function<void(const Record&, std::uint64_t number, std::uint32_t file)>;
 
 /// Reads all files through once. A block ends with the first record that makes it `block_bytes`
 /// long, or with its file. `read`, where given, is told the bytes read so far. InputError where no

@@ -90,10 +90,9 @@ std::vector<Input> find_inputs(const BuildOptions& options) {
     require_input(names.insert(source.name).second, "source {:?} is there twice", source.name);
     auto files = expand_path(source.path);
     auto chat = chat_of(source, files, options.text_key);
-    auto description = fmt::format("{} bad {} files\n{}",
-                                   chat ? "chat " + chat->description() : "key " + options.text_key,
-                                   options.on_bad_record == OnBadRecord::skip ? "skip" : "stop",
-                                   describe_files(files));
+    auto description = fmt::format(
+        "{} bad {} files\n{}", chat ? "chat " + chat->description() : "key " + options.text_key,
+        options.on_bad_record == OnBadRecord::skip ? "skip" : "stop", describe_files(files));
     inputs.push_back({&source, std::move(files), std::move(chat), std::move(description)});
   }
   return inputs;

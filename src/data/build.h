@@ -66,8 +66,8 @@ struct BuiltSource {
   std::string name;
   std::filesystem::path prefix;  // of .bin and .idx
   std::uint64_t documents = 0;
-  std::uint64_t tokens = 0;  // end-of-text tokens included
-  std::uint64_t bytes = 0;   // of the documents' text
+  std::uint64_t tokens = 0;   // end-of-text tokens included
+  std::uint64_t bytes = 0;    // of the documents' text
   std::uint64_t trained = 0;  // tokens
   std::uint64_t bad_records = 0;
   bool reused = false;

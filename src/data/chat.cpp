@@ -157,9 +157,8 @@ class Renderer {
 }  // namespace
 
 std::string ChatTemplate::description() const {
-  std::string all =
-      fmt::format("{:?} {:?} {} {}", begin, user_prefix_after_system, static_cast<int>(turns),
-                  static_cast<int>(contents));
+  std::string all = fmt::format("{:?} {:?} {} {}", begin, user_prefix_after_system,
+                                static_cast<int>(turns), static_cast<int>(contents));
   for (const auto& [role, frame] : roles) {
     all += fmt::format(" {:?} {:?} {:?} {:?}", role, frame.prefix, frame.end, frame.suffix);
   }
@@ -214,10 +213,10 @@ std::string render_chat(const ChatTemplate& chat, const std::vector<Message>& me
     const bool own_prefix = !after_system || chat.user_prefix_after_system == kSame;
     const bool trained = message.role == "assistant";
     renderer.add(own_prefix ? frame.prefix : chat.user_prefix_after_system, true, false);
-    renderer.add(
-        chat.contents == ChatTemplate::Contents::trimmed ? trimmed(message.content)
-                                                         : std::string_view(message.content),
-        false, trained);
+    renderer.add(chat.contents == ChatTemplate::Contents::trimmed
+                     ? trimmed(message.content)
+                     : std::string_view(message.content),
+                 false, trained);
     renderer.add(frame.end, true, trained);
     renderer.add(frame.suffix, true, false);
   }

@@ -107,8 +107,7 @@ void Dataset::read_part(std::size_t i, std::uint64_t begin, std::span<std::int32
 }
 
 /// End-of-text tokens that are not in the file are not in its mask either: never trained.
-void Dataset::mask_part(std::size_t i, std::uint64_t begin,
-                        std::span<std::int32_t> targets) const {
+void Dataset::mask_part(std::size_t i, std::uint64_t begin, std::span<std::int32_t> targets) const {
   if (loss_ == nullptr) return;
   const std::uint64_t stored = stored_length(i);
   const std::uint64_t end = std::min(begin + targets.size(), stored);

@@ -25,7 +25,8 @@ struct EncodedDocument {
 /// For one thread. Refers to its tokenizer.
 class DocumentEncoder {
  public:
-  explicit DocumentEncoder(const Tokenizer& tokenizer) : tokenizer_(&tokenizer), encoder_(tokenizer) {}
+  explicit DocumentEncoder(const Tokenizer& tokenizer)
+      : tokenizer_(&tokenizer), encoder_(tokenizer) {}
 
   /// Replaces `out`. `added` is for documents without spans. A token across the border of what is
   /// trained is trained: white space that a template ends with may be a part of the first word.

@@ -15,7 +15,7 @@ struct ManifestSource {
   std::uint64_t documents = 0, tokens = 0, bytes = 0, bad_records = 0;
   std::uint64_t trained = 0;  // tokens
   std::uint64_t bin_bytes = 0, idx_bytes = 0, places_bytes = 0;
-  std::uint64_t loss_bytes = 0;  // 0: it has no loss mask
+  std::uint64_t loss_bytes = 0;    // 0: it has no loss mask
   std::vector<std::string> files;  // as Place::file counts them
 };
 

@@ -83,8 +83,8 @@ void RawDataset::learn_more(std::unique_lock<std::mutex>& lock) const {
   const std::uint64_t first = starts_.size() - 1;
   // Never so many that they would drive each other out of the cache.
   const std::uint64_t fit = kCacheBytes / (4 * source_->block_bytes());
-  const std::uint64_t wave = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(thread_count()), 1,
-                                                       std::max<std::uint64_t>(fit, 1));
+  const std::uint64_t wave = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(thread_count()),
+                                                       1, std::max<std::uint64_t>(fit, 1));
   const std::uint64_t end = std::min<std::uint64_t>(first + wave, counts_.blocks());
   lock.unlock();
   {

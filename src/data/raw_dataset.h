@@ -77,7 +77,8 @@ class RawDataset final : public SequenceSource {
   DatasetOptions options_;
   mutable std::mutex mutex_;  // of all below
   mutable BlockCounts counts_;
-  mutable std::vector<std::uint64_t> starts_{0};  // of epoch 0 by place, as far as known, and the end
+  mutable std::vector<std::uint64_t> starts_{
+      0};  // of epoch 0 by place, as far as known, and the end
   mutable std::map<std::uint64_t, std::vector<std::uint64_t>> later_;  // the same of other epochs
   mutable std::map<std::uint32_t, Cached> cache_;
   mutable std::size_t cached_bytes_ = 0;

@@ -28,14 +28,13 @@ constexpr std::uint64_t kBytesPerPosition = 1024;  // a few hundred sequences a 
 std::string describe(const RawSourceOptions& options, const std::vector<fs::path>& files,
                      const ChatTemplate* chat) {
   const DatasetOptions& d = options.dataset;
-  return fmt::format("1 {} {} {} {} {} {} {} {} {} {} {} {}\n{}",
-                     digest_of(read_file(options.tokenizer_path)),
-                     chat != nullptr ? "chat " + chat->description() : "key " + options.text_key,
-                     static_cast<int>(options.on_bad_record),
-                     static_cast<int>(options.added_tokens), options.validation_fraction,
-                     d.sequence_length, d.end_of_text, d.seed, d.source,
-                     static_cast<int>(d.packing), RecordReader::kLongestText, options.block_bytes,
-                     describe_files(files));
+  return fmt::format(
+      "1 {} {} {} {} {} {} {} {} {} {} {} {}\n{}", digest_of(read_file(options.tokenizer_path)),
+      chat != nullptr ? "chat " + chat->description() : "key " + options.text_key,
+      static_cast<int>(options.on_bad_record), static_cast<int>(options.added_tokens),
+      options.validation_fraction, d.sequence_length, d.end_of_text, d.seed, d.source,
+      static_cast<int>(d.packing), RecordReader::kLongestText, options.block_bytes,
+      describe_files(files));
 }
 
 std::uint64_t packing_seed(const DatasetOptions& options, std::uint64_t block) {
@@ -305,10 +304,11 @@ std::shared_ptr<const TokenizedBlock> RawSource::tokenize(std::size_t index,
     out->summary.text_bytes += reader.text_bytes();
     summarize(document.ids.size(), out->summary);
   }
-  require_input(number == block.first_record + block.records,
-                "{}: {} documents from byte {} on, and there were {}: the file has changed while it "
-                "is being read; start again",
-                path.string(), number - block.first_record, block.offset, block.records);
+  require_input(
+      number == block.first_record + block.records,
+      "{}: {} documents from byte {} on, and there were {}: the file has changed while it "
+      "is being read; start again",
+      path.string(), number - block.first_record, block.offset, block.records);
   out->summary.bad_records = static_cast<std::uint32_t>(reader.bad_records());
   pack(*out, index);
   return out;
@@ -318,10 +318,10 @@ void RawSource::pack(TokenizedBlock& block, std::size_t index) const {
   const DatasetOptions& d = options_.dataset;
   BlockSummary& summary = block.summary;
   summary.tokens = block.tokens.size();
-  summary.trained = block.trained.empty()
-                        ? summary.tokens
-                        : static_cast<std::uint64_t>(
-                              std::count(block.trained.begin(), block.trained.end(), 1));
+  summary.trained =
+      block.trained.empty()
+          ? summary.tokens
+          : static_cast<std::uint64_t>(std::count(block.trained.begin(), block.trained.end(), 1));
   if (block.tokens.size() < 2) return;
   block.layout = d.packing == Packing::best_fit
                      ? pack_best_fit(block.offsets, d.sequence_length, packing_seed(d, index))

@@ -36,7 +36,7 @@ struct RawSourceOptions {
   std::shared_ptr<const Tokenizer> tokenizer;  // that of the path
   AddedTokens added_tokens = AddedTokens::as_text;
   double validation_fraction = 0;
-  DatasetOptions dataset;  // its tail is always padded: a block loses no token
+  DatasetOptions dataset;         // its tail is always padded: a block loses no token
   std::uint64_t block_bytes = 0;  // 0: by the length of sequences
   std::function<void(const BuildProgress&)> progress;
 };
@@ -73,7 +73,8 @@ class RawSource {
   const std::string& name() const { return options_.source.name; }
   const RawSourceOptions& options() const { return options_; }
   const BlockTable& table() const { return table_; }
-  std::uint64_t block_bytes() const;  // of text, but for the last blocks of files and long documents
+  std::uint64_t block_bytes()
+      const;  // of text, but for the last blocks of files and long documents
 
   /// What all of it depends on, and the place of the files above, up to their last dot.
   const std::string& digest() const { return digest_; }
@@ -81,14 +82,13 @@ class RawSource {
   std::filesystem::path validation_prefix() const;
 
   /// The training documents of a block. InputError names a bad record, or a file that has changed.
-  std::shared_ptr<const TokenizedBlock> tokenize(std::size_t block,
-                                                 DocumentEncoder& encoder) const;
+  std::shared_ptr<const TokenizedBlock> tokenize(std::size_t block, DocumentEncoder& encoder) const;
 
   /// A record, found again.
   struct Document {
     std::string file;
-    std::uint64_t offset = 0;       // where it begins in the file
-    EncodedDocument tokens;         // with the end-of-text token, where it has one
+    std::uint64_t offset = 0;  // where it begins in the file
+    EncodedDocument tokens;    // with the end-of-text token, where it has one
   };
   Document document(std::uint64_t record) const;
 

@@ -85,8 +85,7 @@ bool RecordReader::next_text(Record& record) {
     const bool more = next_line(pending_);
     if (more && !is_separator(std::string_view(pending_).substr(before))) continue;
     pending_.resize(before);
-    record = {std::exchange(pending_, {}), offset_, line_,
-              more || end_kind_ == End::of_file};
+    record = {std::exchange(pending_, {}), offset_, line_, more || end_kind_ == End::of_file};
     searched_ = 0;
     offset_ = read_offset_;
     line_ = read_line_;

@@ -52,10 +52,10 @@ class RecordReader {
   End end_kind_;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;
-  std::uint64_t offset_, line_;        // of what was given so far
+  std::uint64_t offset_, line_;            // of what was given so far
   std::uint64_t read_offset_, read_line_;  // of what was read
-  std::string pending_;                // of a text, from offset_ on
-  std::size_t searched_ = 0;           // no place to cut in front of here
+  std::string pending_;                    // of a text, from offset_ on
+  std::size_t searched_ = 0;               // no place to cut in front of here
 };
 
 }  // namespace bessemer::data

@@ -58,7 +58,7 @@ struct Place {
 struct Piece {
   std::string text;
   bool ends_document = true;
-  Place place = {};  // of the document
+  Place place = {};                  // of the document
   std::vector<TextSpan> spans = {};  // of a conversation, which is always whole
 };
 
@@ -105,7 +105,7 @@ class StreamReader {
   std::uint64_t line_begin_ = 0, line_end_ = 0;  // of the line at hand, in the stream
   std::uint64_t document_begin_ = 0;
   std::uint64_t empty_documents_ = 0;
-  std::string line_;          // with its newline
+  std::string line_;  // with its newline
   std::vector<TextSpan> spans_;
   std::string document_;      // what was read of the current document ...
   std::size_t given_ = 0;     // ... and how much of that was given

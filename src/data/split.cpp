@@ -34,9 +34,9 @@ namespace {
 /// Moves the document of extreme draw to the empty side.
 template <typename Compare>
 void fill(DocumentSet& empty, DocumentSet& full, std::uint64_t seed, Compare compare) {
-  const auto chosen =
-      std::min_element(full.documents.begin(), full.documents.end(),
-                       [&](auto a, auto b) { return compare(split_draw(seed, a), split_draw(seed, b)); });
+  const auto chosen = std::min_element(
+      full.documents.begin(), full.documents.end(),
+      [&](auto a, auto b) { return compare(split_draw(seed, a), split_draw(seed, b)); });
   empty.documents.push_back(*chosen);
   full.documents.erase(chosen);
 }

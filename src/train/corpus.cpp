@@ -193,8 +193,7 @@ void add_raw(const config::RunConfig& config, std::size_t index, Preparing prepa
   const bool writes = preparing == Preparing::yes;
   BuildMeter meter;
   options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
-  const auto source =
-      writes ? data::RawSource::prepare(options) : data::RawSource::open(options);
+  const auto source = writes ? data::RawSource::prepare(options) : data::RawSource::open(options);
   TrainingSource training{source->name(), source->prefix()};
   training.raw = std::make_shared<const data::RawDataset>(
       source, writes ? data::BlockCounts::Access::extend : data::BlockCounts::Access::read_only);
@@ -232,8 +231,9 @@ Corpus assemble(const config::RunConfig& config, const std::filesystem::path& to
     corpus.training_tokens += training->tokens();
     corpus.sources.push_back({name, prefixes[i], tokens, training, loss});
     if (split.validation.documents.empty()) continue;
-    corpus.validation.push_back({name, std::make_shared<const data::Dataset>(
-                                           tokens, split.validation, for_evaluation(options), loss)});
+    corpus.validation.push_back(
+        {name, std::make_shared<const data::Dataset>(tokens, split.validation,
+                                                     for_evaluation(options), loss)});
   }
   corpus.training = mix(config, corpus.sources);
   return corpus;

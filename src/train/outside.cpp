@@ -56,8 +56,8 @@ std::size_t batch_bytes(const config::RunConfig& config, const CompiledRun& run)
                                   config.data.sequence_length * kPerToken);
 }
 
-// Of each source that is tokenized on the fly: blocks that are kept, and by thread one in the making
-// (its text, its tokens and what is around them) with an encoder.
+// Of each source that is tokenized on the fly: blocks that are kept, and by thread one in the
+// making (its text, its tokens and what is around them) with an encoder.
 std::size_t raw_source_bytes(const config::RunConfig& config) {
   constexpr std::size_t kEncoder = std::size_t{8} << 20, kBlock = std::size_t{8} << 20;
   const auto threads = static_cast<std::size_t>(thread_count());
