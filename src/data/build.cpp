@@ -21,7 +21,7 @@
 #include "data/byte_alphabet.h"
 #include "data/indexed_dataset.h"
 #include "data/manifest.h"
-#include "data/parallel.h"
+#include "data/parts.h"
 #include "data/places.h"
 #include "data/tokenizer_json.h"
 
@@ -76,6 +76,11 @@ void check_name(const std::string& name) {
                 to_alphabet(name));
 }
 
+std::string describe_reading(const BuildOptions& options) {
+  return fmt::format("key {} bad {} files\n", options.text_key,
+                     options.on_bad_record == OnBadRecord::skip ? "skip" : "stop");
+}
+
 std::vector<Input> find_inputs(const BuildOptions& options) {
   require_input(!options.sources.empty(), "no data source; give a path to text or JSONL files");
   std::set<std::string> names;
@@ -84,9 +89,7 @@ std::vector<Input> find_inputs(const BuildOptions& options) {
     check_name(source.name);
     require_input(names.insert(source.name).second, "source {:?} is there twice", source.name);
     auto files = expand_path(source.path);
-    auto description = fmt::format("key {} bad {} files\n{}", options.text_key,
-                                   options.on_bad_record == OnBadRecord::skip ? "skip" : "stop",
-                                   describe_files(files));
+    std::string description = describe_reading(options) + describe_files(files);
     inputs.push_back({&source, std::move(files), std::move(description)});
   }
   return inputs;
@@ -104,6 +107,8 @@ class Builder {
     built.tokenizer = options_.directory / "tokenizer.json";
     const Tokenizer tokenizer = make_tokenizer(built.tokenizer);
     for (const Input& input : inputs_) built.sources.push_back(make_source(input, tokenizer));
+    std::error_code ignored;
+    fs::remove_all(parts_directory(), ignored);
     return built;
   }
 
@@ -140,7 +145,7 @@ class Builder {
 
   void report(std::string_view stage, std::string_view source, std::uint64_t done,
               std::uint64_t total) const {
-    if (options_.progress) options_.progress({stage, source, done, total});
+    if (options_.progress) options_.progress({stage, source, done, total, 0});
   }
 
   Tokenizer train() const {
@@ -184,9 +189,7 @@ class Builder {
   BuiltSource make_source(const Input& input, const Tokenizer& tokenizer) {
     const std::string& name = input.source->name;
     const fs::path prefix = options_.directory / name;
-    const std::string digest =
-        digest_of(fmt::format("{}\n{}\n{}", manifest_.tokenizer_content,
-                              options_.added_tokens == AddedTokens::as_ids, input.description));
+    const std::string digest = digest_of(fmt::format("{}\n{}", made_from(), input.description));
     if (const ManifestSource* known = manifest_.find(name);
         known != nullptr && known->digest == digest && is_intact(*known, prefix)) {
       return {name, prefix, known->documents, known->tokens, known->bytes, known->bad_records,
@@ -211,45 +214,61 @@ class Builder {
   }
 
   ManifestSource tokenize(const Input& input, const Tokenizer& tokenizer, const fs::path& prefix) {
-    DocumentReader reader(input.files, reader_options(tokenizer.cuttable()));
-    IndexedDatasetWriter writer(prefix, token_type_for(tokenizer.vocabulary_size()));
-    std::vector<Encoder> encoders;
-    for (int t = 0; t < thread_count(); ++t) encoders.emplace_back(tokenizer);
-    const std::int32_t end_of_text = tokenizer.end_of_text();
-    ManifestSource made{input.source->name};
-    for (const fs::path& file : input.files) made.files.push_back(file.string());
-    std::vector<Place> places;
-    std::vector<Piece> pieces;
-    std::vector<std::vector<std::int32_t>> ids;
-    while (read_pieces(reader, pieces)) {
-      if (ids.size() < pieces.size()) ids.resize(pieces.size());
-      parallel_throwing(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int thread) {
-        const auto at = static_cast<std::size_t>(i);
-        ids[at].clear();
-        encoders[static_cast<std::size_t>(thread)].encode(pieces[at].text, options_.added_tokens,
-                                                          ids[at]);
-      });
-      for (std::size_t i = 0; i < pieces.size(); ++i) {
-        made.bytes += pieces[i].text.size();
-        writer.append(ids[i]);
-        if (!pieces[i].ends_document) continue;
-        writer.append(std::span(&end_of_text, 1));
-        writer.end_document();
-        places.push_back(pieces[i].place);
-      }
-      report("tokenize", input.source->name, reader.bytes_done(), reader.bytes_total());
-    }
-    made.documents = writer.documents();
-    made.tokens = writer.tokens();
-    made.bad_records = reader.bad_records();
-    manifest_.remove(input.source->name);  // a crash between here and the new entry: made anew
-    write_manifest(manifest_, options_.directory);
-    write_places(prefix, places);
-    writer.finish();
+    const std::string& name = input.source->name;
+    std::uint64_t total = 0;
+    for (const fs::path& file : input.files) total += fs::file_size(file);
+    PartOptions part_options{name,
+                             parts_directory(),
+                             made_from() + "\n" + describe_reading(options_),
+                             options_.text_key,
+                             options_.on_bad_record,
+                             options_.added_tokens,
+                             {}};
+    part_options.progress = [&](std::uint64_t done, std::uint64_t before) {
+      if (options_.progress) options_.progress({"tokenize", name, done, total, before});
+    };
+    const std::vector<MadePart> parts = make_parts(input.files, tokenizer, part_options);
+    ManifestSource made = sum_of(parts, input);
+    join_parts(parts, prefix, token_type_for(tokenizer.vocabulary_size()), [&] {
+      manifest_.remove(name);  // a crash between here and the new entry: joined again
+      write_manifest(manifest_, options_.directory);
+    });
+    const auto dataset = IndexedDataset::open(prefix);
+    made.documents = dataset.documents();
+    made.tokens = dataset.tokens();
     made.bin_bytes = fs::file_size(bin_path(prefix));
     made.idx_bytes = fs::file_size(idx_path(prefix));
     made.places_bytes = fs::file_size(places_path(prefix));
     return made;
+  }
+
+  static ManifestSource sum_of(const std::vector<MadePart>& parts, const Input& input) {
+    ManifestSource made{input.source->name};
+    std::uint64_t documents = 0, empty = 0;
+    for (const MadePart& part : parts) {
+      documents += part.summary.documents;
+      empty += part.summary.empty_documents;
+      made.bytes += part.summary.bytes;
+      made.bad_records += part.summary.bad_records;
+    }
+    const std::string more =
+        input.files.size() > 1 ? fmt::format(" and {} more", input.files.size() - 1) : "";
+    require_input(documents > 0, "{}{}: no documents: every file is empty; give a path with text",
+                  input.files.front().string(), more);
+    if (empty > 0) log::info("source {}: {} empty documents skipped", made.name, empty);
+    if (made.bad_records > 0) {
+      log::warn("source {}: {} bad records skipped in all", made.name, made.bad_records);
+    }
+    for (const fs::path& file : input.files) made.files.push_back(file.string());
+    return made;
+  }
+
+  fs::path parts_directory() const { return options_.directory / ".parts"; }
+
+  /// Tokenizer and options, for the digests of sources and parts.
+  std::string made_from() const {
+    return fmt::format("{}\n{}", manifest_.tokenizer_content,
+                       options_.added_tokens == AddedTokens::as_ids);
   }
 
   const BuildOptions& options_;

@@ -8,8 +8,11 @@
 //
 // Sources are recognised by the path, size and modification time of their files. Every file
 // appears under its name only when it is whole. A lock keeps two builds of one directory apart:
-// the second waits, and finds the work done. Memory is bounded by some pieces of text a thread
-// (and the longest document that cannot be cut), besides the words counted for training.
+// the second waits, and finds the work done. Sources are tokenized in parts (parts.h), which lie in
+// the folder .parts until their source is done: after a build that was killed, or that met a full
+// disk or a bad record, the next call goes on from the parts that are whole. Until then the tokens
+// take their place twice. Memory is bounded by a chunk of text a thread (16 MiB, or the longest
+// document that cannot be cut) with its tokens, besides the words counted for training.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +37,7 @@ struct BuildProgress {
   std::string_view stage;             // "count words", "learn tokens" or "tokenize"
   std::string_view source;            // empty where all are meant
   std::uint64_t done = 0, total = 0;  // bytes of files as stored; tokens while learning
+  std::uint64_t before = 0;           // of `done`, what an earlier call did
 };
 
 struct BuildOptions {

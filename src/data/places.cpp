@@ -19,16 +19,20 @@ std::filesystem::path places_path(const std::filesystem::path& prefix) {
   return bin_path(prefix).replace_extension(".places");
 }
 
+PlacesWriter::PlacesWriter(const std::filesystem::path& path) : file_(path) {
+  file_.write(std::as_bytes(std::span(kMagic)));
+}
+
+void PlacesWriter::put(const Place& place) {
+  file_.put(place.offset);
+  file_.put(place.file);
+}
+
 void write_places(const std::filesystem::path& prefix, const std::vector<Place>& places) {
-  std::string bytes(kMagic);
-  bytes.reserve(kMagic.size() + places.size() * kRecord);
-  for (const Place& place : places) {
-    std::array<char, kRecord> record;
-    std::memcpy(record.data(), &place.offset, sizeof place.offset);
-    std::memcpy(record.data() + sizeof place.offset, &place.file, sizeof place.file);
-    bytes.append(record.data(), record.size());
-  }
-  write_file_atomically(places_path(prefix), bytes);
+  PlacesWriter writer(partial_path(places_path(prefix)));
+  for (const Place& place : places) writer.put(place);
+  writer.close();
+  put_in_place(places_path(prefix));
 }
 
 Places::Places(const std::filesystem::path& prefix) : path_(places_path(prefix)), file_(path_) {

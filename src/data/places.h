@@ -10,11 +10,23 @@
 #include <vector>
 
 #include "base/file.h"
+#include "data/record_writer.h"
 #include "data/source.h"
 
 namespace bessemer::data {
 
 std::filesystem::path places_path(const std::filesystem::path& prefix);
+
+/// Writes a file of this very name, place by place.
+class PlacesWriter {
+ public:
+  explicit PlacesWriter(const std::filesystem::path& path);
+  void put(const Place& place);
+  void close() { file_.close(); }
+
+ private:
+  RecordWriter file_;
+};
 
 /// Whole or not at all.
 void write_places(const std::filesystem::path& prefix, const std::vector<Place>& places);

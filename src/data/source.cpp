@@ -15,7 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kSeparator = "<|endoftext|>";
 constexpr std::size_t kReadBytes = 1 << 18;
 
 bool hidden(const fs::path& name) { return name.string().starts_with('.'); }
@@ -82,16 +81,6 @@ void add_matches(const fs::path& base, std::vector<fs::path>::const_iterator fir
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool is_ascii_word(char c) { return static_cast<unsigned char>(c) < 0x80 && !is_space(c); }
 
-/// A place to cut `text` at or after `from`: just behind a newline between two ASCII characters
-/// that are not white space. npos where there is none.
-std::size_t find_cut(std::string_view text, std::size_t from) {
-  for (std::size_t at = text.find('\n', from); at != text.npos; at = text.find('\n', at + 1)) {
-    if (at == 0 || at + 1 >= text.size()) continue;
-    if (is_ascii_word(text[at - 1]) && is_ascii_word(text[at + 1])) return at + 1;
-  }
-  return text.npos;
-}
-
 std::string_view without_newline(std::string_view line) {
   if (line.ends_with('\n')) line.remove_suffix(1);
   if (line.ends_with('\r')) line.remove_suffix(1);
@@ -101,6 +90,16 @@ std::string_view without_newline(std::string_view line) {
 bool is_blank(std::string_view line) { return std::all_of(line.begin(), line.end(), is_space); }
 
 }  // namespace
+
+std::size_t find_cut(std::string_view text, std::size_t from) {
+  for (std::size_t at = text.find('\n', from); at != text.npos; at = text.find('\n', at + 1)) {
+    if (at == 0 || at + 1 >= text.size()) continue;
+    if (is_ascii_word(text[at - 1]) && is_ascii_word(text[at + 1])) return at + 1;
+  }
+  return text.npos;
+}
+
+bool is_separator(std::string_view line) { return without_newline(line) == kSeparator; }
 
 std::vector<fs::path> expand_path(const std::string& path) {
   std::vector<fs::path> files;
@@ -132,12 +131,15 @@ Format format_of(const fs::path& path) {
 }
 
 StreamReader::StreamReader(std::unique_ptr<ByteStream> stream, std::string name, Format format,
-                           ReaderOptions options)
+                           ReaderOptions options, StreamStart start)
     : stream_(std::move(stream)),
       name_(std::move(name)),
       format_(format),
       options_(std::move(options)),
-      buffer_(kReadBytes) {}
+      buffer_(kReadBytes),
+      line_number_(start.lines),
+      line_begin_(start.offset),
+      line_end_(start.offset) {}
 
 bool StreamReader::next(Piece& piece) {
   return format_ == Format::jsonl ? next_json(piece) : next_text(piece);
@@ -200,7 +202,7 @@ bool StreamReader::next_text(Piece& piece) {
       return true;
     }
     const bool more = next_line(line_);
-    if (more && without_newline(line_) != kSeparator) {
+    if (more && !is_separator(line_)) {
       if (document_.empty()) document_begin_ = line_begin_;
       document_ += line_;
       continue;
@@ -215,14 +217,14 @@ bool StreamReader::next_text(Piece& piece) {
 }
 
 void StreamReader::refuse(const JsonLineError& error) {
-  constexpr std::uint64_t kShown = 5;
   const std::string what =
       fmt::format("{}:{}: column {}: {}", name_, line_number_, error.place + 1, error.message);
   if (options_.on_bad_record == OnBadRecord::stop) {
     fail_input("{}; correct or remove the line, or skip bad records (data.on_bad_record)", what);
   }
   document_.clear();
-  if (++bad_records_ <= kShown) log::warn("{} (byte {}); skipped", what, line_begin_);
+  if (++bad_records_ > options_.bad_records_shown) return;
+  log::warn("{} (byte {}); skipped", what, line_begin_);
 }
 
 bool StreamReader::next_json(Piece& piece) {
