@@ -13,6 +13,7 @@
 #include "data/indexed_dataset.h"
 #include "data/manifest.h"
 #include "plan/report.h"
+#include "train/build_meter.h"
 #include "train/corpus.h"
 
 namespace bessemer::cli {
@@ -63,14 +64,18 @@ int build_directory(const BuildCommand& command) {
   options.vocabulary = command.vocabulary;
   if (!command.tokenizer.empty()) options.tokenizer = command.tokenizer;
   for (const std::string& path : command.paths) {
-    const std::string file = fs::path(path).filename().string();
+    const fs::path plain =
+        fs::path(path).has_filename() ? fs::path(path) : fs::path(path).parent_path();
+    const std::string file = plain.filename().string();
     options.sources.push_back({file.substr(0, file.find('.', 1)), path});
   }
-  const data::BuiltCorpus built = data::build_corpus(options);
+  const data::BuiltCorpus built = train::build_shown(options);
   print(fmt::format("tokenizer {}\n", built.tokenizer.string()));
   for (const data::BuiltSource& source : built.sources) {
     show(source.name, source.prefix, source.documents, source.tokens,
          source.reused ? "  (built before)" : "");
+    if (source.bad_records > 0)
+      print(fmt::format("  {} bad records skipped\n", source.bad_records));
   }
   return kDone;
 }
@@ -78,9 +83,7 @@ int build_directory(const BuildCommand& command) {
 void show_prefix(const fs::path& prefix) {
   const data::IndexedDataset dataset = data::IndexedDataset::open(prefix);
   std::uint64_t longest = 0;
-  for (std::uint64_t d = 0; d < dataset.documents(); ++d) {
-    longest = std::max(longest, dataset.length(d));
-  }
+  dataset.visit_lengths([&](std::uint64_t tokens) { longest = std::max(longest, tokens); });
   const double mean = dataset.documents() == 0 ? 0
                                                : static_cast<double>(dataset.tokens()) /
                                                      static_cast<double>(dataset.documents());

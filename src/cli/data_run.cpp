@@ -102,15 +102,34 @@ struct Lengths {
 
 Lengths lengths_of(const data::IndexedDataset& dataset) {
   Lengths lengths;
-  for (std::uint64_t d = 0; d < dataset.documents(); ++d) {
-    const std::uint64_t length = dataset.length(d);
+  dataset.visit_lengths([&lengths](std::uint64_t tokens) {
     const auto bucket =
-        static_cast<std::size_t>(std::bit_width(std::max<std::uint64_t>(length, 1)));
+        static_cast<std::size_t>(std::bit_width(std::max<std::uint64_t>(tokens, 1)));
     ++lengths.documents[std::min(bucket - 1, kBuckets - 1)];
     ++lengths.count;
-    lengths.tokens += length;
-  }
+    lengths.tokens += tokens;
+  });
   return lengths;
+}
+
+// Bytes of text a token says: as the build counted, else of a sample of the documents' beginnings.
+double bytes_per_token(const Run& run, const train::TrainingSource& source) {
+  data::Manifest manifest = data::read_manifest(source.prefix.parent_path());
+  const auto* entry = manifest.find(source.prefix.filename().string());
+  if (entry != nullptr && entry->tokens > 0) {
+    return static_cast<double>(entry->bytes) / static_cast<double>(entry->tokens);
+  }
+  constexpr std::uint64_t kDocuments = 1000, kTokens = 256;
+  std::uint64_t bytes = 0, tokens = 0;
+  const std::uint64_t count = source.tokens->documents();
+  for (std::uint64_t i = 0; i < std::min(count, kDocuments); ++i) {
+    const std::uint64_t d = i * count / std::min(count, kDocuments);
+    std::vector<std::int32_t> ids(std::min(source.tokens->length(d), kTokens));
+    source.tokens->read(d, 0, ids);
+    for (const std::int32_t id : ids) bytes += run.corpus.tokenizer->token_bytes(id).size();
+    tokens += ids.size();
+  }
+  return tokens == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(tokens);
 }
 
 // Of Lengths::documents.
@@ -141,10 +160,7 @@ nlohmann::json stats_of(const Run& run, std::size_t index, std::uint64_t read, s
                       {"read_share", share(as_double(read), as_double(all))},
                       {"epochs", share(as_double(read), as_double(source.dataset->sequences()))},
                       {"lengths", lengths.documents}};
-  data::Manifest manifest = data::read_manifest(source.prefix.parent_path());
-  if (const auto* entry = manifest.find(source.prefix.filename().string())) {
-    json["bytes_per_token"] = share(as_double(entry->bytes), as_double(entry->tokens));
-  }
+  json["bytes_per_token"] = bytes_per_token(run, source);
   return json;
 }
 
@@ -164,18 +180,16 @@ int stats(const RunCommand& command) {
                     run.config.data.sequence_length));
   for (std::size_t i = 0; i < read.size(); ++i) {
     const nlohmann::json& s = sources[i];
-    print(fmt::format(
-        "\nsource {}\n  read          {} sequences, {:.2f}% of all, {:.3f} epochs\n"
-        "  documents     {}\n  tokens        {}{}\n  packed        {} sequences, {:.2f}% padding\n"
-        "  documents by length\n{}",
-        s["source"].get<std::string>(), read[i], 100 * s["read_share"].get<double>(),
-        s["epochs"].get<double>(), s["documents"].get<std::uint64_t>(),
-        s["tokens"].get<std::uint64_t>(),
-        s.contains("bytes_per_token")
-            ? fmt::format(", {:.2f} bytes each", s["bytes_per_token"].get<double>())
-            : "",
-        s["sequences"].get<std::uint64_t>(), 100 * s["padding"].get<double>(),
-        histogram(s["lengths"].get<std::vector<std::uint64_t>>())));
+    print(
+        fmt::format("\nsource {}\n  read          {} sequences, {:.2f}% of all, {:.3f} epochs\n"
+                    "  documents     {}\n  tokens        {}, {:.2f} bytes each\n  packed        {} "
+                    "sequences, {:.2f}% padding\n"
+                    "  documents by length\n{}",
+                    s["source"].get<std::string>(), read[i], 100 * s["read_share"].get<double>(),
+                    s["epochs"].get<double>(), s["documents"].get<std::uint64_t>(),
+                    s["tokens"].get<std::uint64_t>(), s["bytes_per_token"].get<double>(),
+                    s["sequences"].get<std::uint64_t>(), 100 * s["padding"].get<double>(),
+                    histogram(s["lengths"].get<std::vector<std::uint64_t>>())));
   }
   return kDone;
 }

@@ -19,6 +19,7 @@
 #include "base/parallel.h"
 #include "data/bpe_trainer.h"
 #include "data/byte_alphabet.h"
+#include "data/dataset.h"
 #include "data/indexed_dataset.h"
 #include "data/manifest.h"
 #include "data/parts.h"
@@ -217,13 +218,13 @@ class Builder {
     const std::string& name = input.source->name;
     std::uint64_t total = 0;
     for (const fs::path& file : input.files) total += fs::file_size(file);
-    PartOptions part_options{name,
-                             parts_directory(),
-                             made_from() + "\n" + describe_reading(options_),
-                             options_.text_key,
-                             options_.on_bad_record,
-                             options_.added_tokens,
-                             {}};
+    PartOptions part_options;
+    part_options.name = name;
+    part_options.directory = parts_directory();
+    part_options.made_from = made_from() + "\n" + describe_reading(options_);
+    part_options.text_key = options_.text_key;
+    part_options.on_bad_record = options_.on_bad_record;
+    part_options.added_tokens = options_.added_tokens;
     part_options.progress = [&](std::uint64_t done, std::uint64_t before) {
       if (options_.progress) options_.progress({"tokenize", name, done, total, before});
     };
@@ -232,6 +233,8 @@ class Builder {
     join_parts(parts, prefix, token_type_for(tokenizer.vocabulary_size()), [&] {
       manifest_.remove(name);  // a crash between here and the new entry: joined again
       write_manifest(manifest_, options_.directory);
+      std::error_code ignored;  // a layout of other tokens is not used again
+      for (const fs::path& layout : layout_files(prefix)) fs::remove(layout, ignored);
     });
     const auto dataset = IndexedDataset::open(prefix);
     made.documents = dataset.documents();

@@ -88,7 +88,7 @@ bool ChunkReader::find(std::size_t from, Cut& cut) const {
 
 /// `bytes` of the file at hand, or more up to where it can be cut.
 Segment ChunkReader::take(std::size_t bytes) {
-  Segment segment{cursor_.file, {cursor_.offset, cursor_.lines}, {}, cursor_.within, false};
+  Segment segment{cursor_.file, {cursor_.offset, cursor_.lines}, {}, false};
   Cut cut;
   std::size_t from = bytes - 1;  // no place to cut in front of here
   bool found = false;

@@ -31,7 +31,7 @@ struct Segment {
   std::size_t file = 0;  // of the list
   StreamStart start;
   std::string bytes;
-  bool begins_within = false, ends_within = false;  // a document
+  bool ends_within = false;  // a document
 };
 
 struct ChunkOptions {

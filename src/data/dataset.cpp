@@ -2,13 +2,25 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "base/error.h"
+#include "base/log.h"
 #include "base/rng.h"
+#include "data/layout_file.h"
+#include "data/manifest.h"
 
 namespace bessemer::data {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::uint32_t kSite = 0x0EDE2;  // sets these draws apart from all others
+
+// A layout's file is called PREFIX, a dot, digits of its digest and this; then maybe more while it
+// is made.
+constexpr std::size_t kLayoutDigits = 16;
+constexpr std::string_view kLayoutEnd = ".layout";
 
 constexpr std::uint64_t kPackingOrder = ~std::uint64_t{0};  // no epoch
 
@@ -19,36 +31,85 @@ std::uint64_t epoch_seed(std::uint64_t seed, std::uint32_t source, std::uint64_t
 
 }  // namespace
 
+// The documents of a set as streams; its members are worked out when it is made.
+class Dataset::DocumentStreams final : public Streams {
+ public:
+  explicit DocumentStreams(const Dataset& dataset)
+      : dataset_(dataset), members_(dataset.documents_.members()) {}
+
+  std::uint64_t size() const override { return members_.size(); }
+
+  Stream at(std::uint64_t i) const override {
+    const std::uint32_t d = members_[i];
+    return {d, dataset_.stream_of(dataset_.data_->length(d)).tokens()};
+  }
+
+  void visit(const std::function<void(const Stream&)>& visitor) const override {
+    std::uint64_t i = 0;
+    std::uint32_t d = 0;
+    dataset_.data_->visit_lengths([&](std::uint64_t tokens) {
+      if (i < size() && members_[i] == d) {
+        visitor({d, dataset_.stream_of(tokens).tokens()});
+        ++i;
+      }
+      ++d;
+    });
+  }
+
+ private:
+  const Dataset& dataset_;
+  Members members_;
+};
+
 Dataset::Dataset(std::shared_ptr<const IndexedDataset> tokens, DocumentSet documents,
                  DatasetOptions options)
-    : data_(std::move(tokens)), documents_(std::move(documents)), options_(options) {
+    : data_(std::move(tokens)), documents_(std::move(documents)), options_(std::move(options)) {
   require(options_.sequence_length > 0, "sequence length {}", options_.sequence_length);
-  const bool stored = holds_end_of_text();
-  const auto& set = documents_.documents;
-  offsets_.reserve(set.size() + 1);
-  offsets_.push_back(0);
-  for (std::size_t i = 0; i < set.size(); ++i) {
-    const std::uint64_t length = stored_length(i);
-    const bool whole = set.size() > 1 || documents_.end >= data_->length(set[i]);
-    const bool append = length > 0 && whole && !stored;
-    offsets_.push_back(offsets_.back() + length + (append ? 1 : 0));
-  }
-  require_input(offsets_.back() >= 2,
+  stored_ends_ = holds_end_of_text();
+  layout_ = make_layout();
+  require_input(layout_->tokens() >= 2,
                 "{}: the chosen documents have {} tokens, expected two at least; give more text",
-                data_->name(), offsets_.back());
-  layout_ = options_.packing == Packing::best_fit
-                ? pack_best_fit(offsets_, options_.sequence_length,
-                                epoch_seed(options_.seed, options_.source, kPackingOrder))
-                : concatenate(offsets_, options_.sequence_length, options_.tail);
+                data_->name(), layout_->tokens());
   require_input(layout_->sequences() > 0, "{}: no document has two tokens; give more text",
                 data_->name());
 }
 
-/// Tokens of document i of the set as the file has them.
-std::uint64_t Dataset::stored_length(std::size_t i) const {
-  const std::uint64_t length = data_->length(documents_.documents[i]);
-  if (documents_.documents.size() > 1) return length;
-  return std::min(length, documents_.end) - std::min(length, documents_.begin);
+Dataset::Stream Dataset::stream_of(std::uint64_t document_tokens) const {
+  const std::uint64_t begin = std::min(document_tokens, documents_.begin);
+  const std::uint64_t end = std::min(document_tokens, documents_.end);
+  const bool ends = end > begin && end == document_tokens && !stored_ends_;
+  return {begin, end - begin, ends};
+}
+
+std::unique_ptr<const Layout> Dataset::make_layout() const {
+  const LayoutOptions options{options_.packing, options_.sequence_length, options_.tail,
+                              epoch_seed(options_.seed, options_.source, kPackingOrder)};
+  constexpr std::uint64_t kFewParts = 1 << 16;
+  const std::uint64_t parts =
+      data_->documents() + data_->tokens() / static_cast<std::uint64_t>(options.length);
+  if (options_.layouts.empty() || parts < kFewParts) {
+    return data::make_layout(DocumentStreams(*this), options);
+  }
+  const std::string digest = layout_digest(options);
+  fs::path path = options_.layouts;
+  path += "." + digest.substr(0, kLayoutDigits) + std::string(kLayoutEnd);
+  const auto open = [&] { return open_layout(path, digest, options.length, data_->documents()); };
+  if (auto layout = open()) return layout;
+  const DocumentStreams streams(*this);
+  try {
+    write_layout(streams, options, path, digest);
+    if (auto layout = open()) return layout;
+  } catch (const InputError& error) {
+    log::info("{}; the layout is kept in memory", error.what());
+  }
+  return data::make_layout(streams, options);
+}
+
+std::string Dataset::layout_digest(const LayoutOptions& options) const {
+  return digest_of(fmt::format("{} {} {} {} {} {}\n{}\n{}", static_cast<int>(options.packing),
+                               options.length, static_cast<int>(options.tail), options.seed,
+                               options.window, stored_ends_, documents_.description(),
+                               data_->identity()));
 }
 
 bool Dataset::holds_end_of_text() const {
@@ -80,26 +141,23 @@ double Dataset::padding() const {
   return static_cast<double>(layout_->padding()) / positions;
 }
 
-/// Where the set begins in its document: only a set of one may begin within it.
-std::uint64_t Dataset::first_token() const {
-  return documents_.documents.size() == 1 ? documents_.begin : 0;
-}
-
-/// Tokens [begin, begin + out.size()) of document i's part of the stream.
-void Dataset::read_part(std::size_t i, std::uint64_t begin, std::span<std::int32_t> out) const {
-  const std::uint64_t stored = stored_length(i);
-  const std::uint64_t end = std::min(begin + out.size(), stored);
-  const std::size_t n = end > begin ? static_cast<std::size_t>(end - begin) : 0;
+/// Tokens [part.begin, part.begin + out.size()) of a document's stream.
+void Dataset::read_part(const Part& part, const Extent& extent, const Stream& stream,
+                        std::span<std::int32_t> out) const {
+  const std::uint64_t end = std::min(part.begin + out.size(), stream.stored);
+  const std::size_t n = end > part.begin ? static_cast<std::size_t>(end - part.begin) : 0;
   std::fill(out.begin() + static_cast<std::ptrdiff_t>(n), out.end(), options_.end_of_text);
   if (n == 0) return;
-  const std::uint32_t document = documents_.documents[i];
-  data_->read(document, first_token() + begin, out.first(n));
-  for (std::size_t t = 0; t < n; ++t) {
-    require_input(out[t] >= 0 && out[t] < options_.vocabulary,
-                  "{}: document {}: token {} is {}, expected an id below {}; the file was made "
-                  "with another tokenizer",
-                  data_->name(), document, first_token() + begin + t, out[t], options_.vocabulary);
-  }
+  const std::uint64_t first = stream.begin + part.begin;
+  data_->read(extent, first, out.first(n));
+  const auto limit = static_cast<std::uint32_t>(options_.vocabulary);
+  const auto bad = std::find_if(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(n),
+                                [&](auto id) { return static_cast<std::uint32_t>(id) >= limit; });
+  const auto at = static_cast<std::size_t>(bad - out.begin());
+  require_input(at == n,
+                "{}: document {}: token {} is {}, expected an id below {}; the file was made "
+                "with another tokenizer",
+                data_->name(), part.stream, first + at, at < n ? *bad : 0, limit);
 }
 
 // Fills a sequence part by part.
@@ -108,15 +166,19 @@ class Dataset::Writer {
   Writer(const Dataset& dataset, const SequenceView& out) : dataset_(dataset), out_(out) {}
 
   void add(const Part& part) {
-    const auto& offsets = dataset_.offsets_;
+    const Extent extent = dataset_.data_->find(part.stream);
+    const Stream stream = dataset_.stream_of(extent.tokens);
+    const std::uint64_t end = part.begin + part.count;
+    require_input(end <= stream.tokens() && filled_ + part.count <= out_.tokens.size(),
+                  "{}: document {} has no tokens {} to {}; remove its .layout files",
+                  dataset_.data_->name(), part.stream, part.begin, end);
     const auto tokens = out_.tokens.subspan(filled_, part.count);
     const auto targets = out_.targets.subspan(filled_, part.count);
-    dataset_.read_part(part.stream, part.begin, tokens);
+    dataset_.read_part(part, extent, stream, tokens);
     std::copy(tokens.begin() + 1, tokens.end(), targets.begin());
     targets.back() = -1;
-    const std::uint64_t end = std::uint64_t{part.begin} + part.count;
-    const bool goes_on = end < offsets[part.stream + 1] - offsets[part.stream];
-    if (goes_on) dataset_.read_part(part.stream, end, targets.last(1));
+    const bool goes_on = end < stream.tokens();
+    if (goes_on) dataset_.read_part({end, part.stream, 1}, extent, stream, targets.last(1));
     valid_ += part.count - (goes_on ? 0 : 1);
     mark(part.count);
   }
@@ -155,9 +217,24 @@ std::int64_t Dataset::read(std::uint64_t index, const SequenceView& out) const {
 
 void Dataset::visit(std::uint64_t index, const OriginVisitor& visitor) const {
   layout_->visit(permuted(index), [&](const Part& part) {
-    visitor({options_.source, documents_.documents[part.stream], first_token() + part.begin,
-             part.count});
+    visitor({options_.source, part.stream, documents_.begin + part.begin, part.count});
   });
+}
+
+std::vector<fs::path> layout_files(const fs::path& prefix) {
+  std::vector<fs::path> found;
+  const std::string begin = prefix.filename().string() + ".";  // then the digits
+  const fs::path directory = prefix.parent_path();
+  std::error_code code;
+  for (fs::directory_iterator it(directory.empty() ? fs::path(".") : directory, code), end;
+       !code && it != end; it.increment(code)) {
+    const std::string name = it->path().filename().string();
+    const bool layout =
+        name.starts_with(begin) && name.size() > begin.size() + kLayoutDigits &&
+        name.compare(begin.size() + kLayoutDigits, kLayoutEnd.size(), kLayoutEnd) == 0;
+    if (layout) found.push_back(it->path());
+  }
+  return found;
 }
 
 }  // namespace bessemer::data

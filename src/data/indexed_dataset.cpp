@@ -134,6 +134,7 @@ void ByteSource::read(std::size_t offset, std::span<std::byte> out) const {
 IndexedDataset IndexedDataset::open(const fs::path& prefix) {
   IndexedDataset dataset;
   dataset.name_ = bin_path(prefix).string();
+  dataset.idx_path_ = idx_path(prefix);
   dataset.idx_ = ByteSource(idx_path(prefix));
   dataset.bin_ = ByteSource(bin_path(prefix));
   dataset.load(idx_path(prefix).string());
@@ -205,6 +206,13 @@ void IndexedDataset::load(const std::string& name) {
   });
 }
 
+std::string IndexedDataset::identity() const {
+  std::error_code ignored;  // a file that is gone has no time
+  const auto time =
+      idx_path_.empty() ? fs::file_time_type() : fs::last_write_time(idx_path_, ignored);
+  return fmt::format("{} {} {}", idx_.size(), bin_.size(), time.time_since_epoch().count());
+}
+
 std::int64_t IndexedDataset::length_of(std::uint64_t sequence) const {
   return read_at<std::int32_t>(idx_, kHeaderBytes + sequence * sizeof(std::int32_t));
 }
@@ -228,6 +236,12 @@ Extent IndexedDataset::find(std::uint64_t d) const {
   if (first == last) return {begin, length};
   const auto end = static_cast<std::uint64_t>(pointer_of(last)) + length * size_of(type_);
   return {begin, (end - begin) / size_of(type_)};
+}
+
+std::uint64_t IndexedDataset::length(std::uint64_t d) const {
+  if (!one_each_) return find(d).tokens;
+  require(d < documents_, "{}: document {} of {}", name_, d, documents_);
+  return static_cast<std::uint64_t>(length_of(d));
 }
 
 void IndexedDataset::visit_lengths(const std::function<void(std::uint64_t)>& visitor) const {

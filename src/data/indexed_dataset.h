@@ -80,9 +80,12 @@ class IndexedDataset {
   std::uint64_t documents() const { return documents_; }
   std::uint64_t tokens() const { return tokens_; }
 
+  /// Of the two files: what changes when they do, but not when they are moved.
+  std::string identity() const;
+
   /// Of document `d` < documents().
   Extent find(std::uint64_t d) const;
-  std::uint64_t length(std::uint64_t d) const { return find(d).tokens; }
+  std::uint64_t length(std::uint64_t d) const;
 
   /// Calls visitor(tokens) for every document, in order; the index is read in blocks.
   void visit_lengths(const std::function<void(std::uint64_t)>& visitor) const;
@@ -101,6 +104,7 @@ class IndexedDataset {
   std::int64_t pointer_of(std::uint64_t sequence) const;
 
   std::string name_;
+  std::filesystem::path idx_path_;  // empty: from bytes
   TokenType type_ = TokenType::int32;
   ByteSource idx_, bin_;
   std::size_t pointers_ = 0, starts_ = 0;  // where these arrays begin in the index

@@ -1,5 +1,6 @@
 // join_parts, declared in parts.h.
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -31,7 +32,7 @@ void visit_documents(const std::vector<MadePart>& parts, const LengthVisitor& vi
   std::uint64_t open = 0;  // tokens of a document that the next part may go on with
   bool any = false;
   for (const MadePart& part : parts) {
-    bool goes_on = part.summary.begins_within;
+    bool goes_on = part.summary.begin.within;
     for (const PartDocument& document : read_part_documents(part.path)) {
       if (any && !goes_on) visitor(std::exchange(open, 0));
       goes_on = false;
@@ -60,7 +61,7 @@ void join_contents(const std::vector<MadePart>& parts, const fs::path& bin, cons
   for (const MadePart& part : parts) {
     const PartContent content = read_whole(part.path);
     tokens.write(content.tokens());
-    bool goes_on = part.summary.begins_within;
+    bool goes_on = part.summary.begin.within;
     for (const PartDocument& document : content.documents()) {
       const auto file = static_cast<std::uint32_t>(part.first_file + document.file);
       if (!goes_on) places.put({document.offset, file});

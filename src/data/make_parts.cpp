@@ -20,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kSmallestChunk = 1 << 20, kLargestChunk = 1 << 24;
 constexpr std::uint64_t kChunksOfGroup = 64;
 constexpr std::size_t kPieceBytes = 1 << 20;
 constexpr std::uint64_t kBadRecordsShown = 5;  // of a group
@@ -39,8 +38,8 @@ class Group {
         const PartOptions& options, bool cut_documents)
       : first_file(first),
         directory(options.directory / digest_of(options.made_from + "\n" + describe_files(files))),
-        reader(files, {static_cast<std::size_t>(
-                           std::clamp(bytes / kChunksOfGroup, kSmallestChunk, kLargestChunk)),
+        reader(files, {static_cast<std::size_t>(std::clamp(
+                           bytes / kChunksOfGroup, options.smallest_chunk, options.largest_chunk)),
                        cut_documents}),
         names(std::move(files)) {
     std::error_code code;
@@ -133,8 +132,9 @@ class Queue {
     PartSummary summary;
     try {
       summary = read_part_summary(path);
+      if (summary.begin != group.reader.cursor()) return false;
     } catch (const InputError& error) {
-      log::warn("{}: made anew", error.what());
+      log::warn("{}; it is made anew", error.what());
       return false;
     }
     done_ += summary.end.consumed - group.reader.cursor().consumed;
@@ -200,8 +200,8 @@ class ChunkEncoder {
 
   PartSummary make(const Work& work) {
     PartWriter part(token_type_for(tokenizer_.vocabulary_size()));
+    part.summary.begin = work.begin;
     part.summary.end = work.end;
-    part.summary.begins_within = !work.segments.empty() && work.segments.front().begins_within;
     for (const Segment& segment : work.segments) add(segment, work, part);
     part.write(work.group->path_of(work.part));
     return part.summary;
@@ -249,7 +249,7 @@ std::vector<std::unique_ptr<Group>> group_files(const std::vector<fs::path>& fil
   for (std::size_t f = 0; f < files.size(); ++f) {
     group.push_back(files[f]);
     bytes += size_of_file(files[f]);
-    if (bytes < kLargestChunk && f + 1 < files.size()) continue;
+    if (bytes < options.largest_chunk && f + 1 < files.size()) continue;
     const std::uint64_t first = f + 1 - group.size();
     groups.push_back(
         std::make_unique<Group>(std::exchange(group, {}), first, bytes, options, cut_documents));

@@ -12,28 +12,49 @@ namespace bessemer::data {
 namespace {
 
 constexpr std::string_view kMagic = "BSMPART1";
-using Words = std::array<std::uint64_t, 12>;
-constexpr std::size_t kHashed = kMagic.size() + sizeof(std::uint64_t);  // what the checksum is of
+using Words = std::array<std::uint64_t, 16>;
+using Checksums = std::array<std::uint64_t, 2>;
+constexpr std::size_t kHashed = kMagic.size() + sizeof(Checksums);  // what the first is of
 constexpr std::size_t kTokens = kHashed + sizeof(Words);
 static_assert(sizeof(PartDocument) == 24);
 
 Words to_words(const PartSummary& s) {
-  return {s.documents,       s.tokens,      s.bytes,         s.bad_records,
-          s.empty_documents, s.token_bytes, s.begins_within, s.end.file,
-          s.end.offset,      s.end.lines,   s.end.consumed,  s.end.within};
+  const Cursor &b = s.begin, &e = s.end;
+  return {s.documents, s.tokens, s.bytes,    s.bad_records, s.empty_documents, s.token_bytes,
+          b.file,      b.offset, b.lines,    b.consumed,    b.within,          e.file,
+          e.offset,    e.lines,  e.consumed, e.within};
 }
 
 PartSummary from_words(const Words& w) {
-  return {w[0], w[1], w[2], w[3], w[4], w[5], w[6] != 0, {w[7], w[8], w[9], w[10], w[11] != 0}};
+  return {w[0],
+          w[1],
+          w[2],
+          w[3],
+          w[4],
+          w[5],
+          {w[6], w[7], w[8], w[9], w[10] != 0},
+          {w[11], w[12], w[13], w[14], w[15] != 0}};
 }
 
 [[noreturn]] void refuse(const std::string& name) {
   fail_input("{}: not a whole part of a build; remove it and build again", name);
 }
 
+Checksums checksums_of(std::string_view bytes) {
+  return {XXH3_64bits(bytes.data() + kHashed, bytes.size() - kHashed),
+          XXH3_64bits(bytes.data() + kHashed, sizeof(Words))};
+}
+
+Checksums stored_checksums(std::string_view bytes) {
+  Checksums checksums;
+  std::memcpy(checksums.data(), bytes.data() + kMagic.size(), sizeof checksums);
+  return checksums;
+}
+
 /// The summary in the first bytes of a file of `size` bytes.
 PartSummary checked_summary(std::string_view head, std::uint64_t size, const std::string& name) {
   if (head.size() < kTokens || !head.starts_with(kMagic)) refuse(name);
+  if (stored_checksums(head)[1] != checksums_of(head)[1]) refuse(name);
   Words words;
   std::memcpy(words.data(), head.data() + kHashed, sizeof words);
   const PartSummary s = from_words(words);
@@ -49,10 +70,6 @@ PartSummary checked_summary(std::string_view head, std::uint64_t size, const std
 
 void append_bytes(std::string& bytes, const void* data, std::size_t size) {
   bytes.append(static_cast<const char*>(data), size);
-}
-
-std::uint64_t checksum_of(std::string_view bytes) {
-  return XXH3_64bits(bytes.data() + kHashed, bytes.size() - kHashed);
 }
 
 }  // namespace
@@ -79,12 +96,12 @@ void PartWriter::write(const std::filesystem::path& path) {
   const Words words = to_words(summary);
   std::string bytes(kMagic);
   bytes.reserve(kTokens + tokens_.size() + documents_.size() * sizeof(PartDocument));
-  bytes.append(sizeof(std::uint64_t), '\0');
+  bytes.append(sizeof(Checksums), '\0');
   append_bytes(bytes, words.data(), sizeof words);
   bytes += tokens_;
   append_bytes(bytes, documents_.data(), documents_.size() * sizeof(PartDocument));
-  const std::uint64_t checksum = checksum_of(bytes);
-  std::memcpy(bytes.data() + kMagic.size(), &checksum, sizeof checksum);
+  const Checksums checksums = checksums_of(bytes);
+  std::memcpy(bytes.data() + kMagic.size(), checksums.data(), sizeof checksums);
   write_file_atomically(path, bytes, Flush::later);
 }
 
@@ -108,9 +125,7 @@ PartContent::PartContent(const std::filesystem::path& path)
 
 PartContent::PartContent(std::string bytes, std::string name)
     : bytes_(std::move(bytes)), summary_(checked_summary(bytes_, bytes_.size(), name)) {
-  std::uint64_t checksum = 0;
-  std::memcpy(&checksum, bytes_.data() + kMagic.size(), sizeof checksum);
-  if (checksum != checksum_of(bytes_)) refuse(name);
+  if (stored_checksums(bytes_) != checksums_of(bytes_)) refuse(name);
   documents_.resize(summary_.documents);
   const std::size_t records = documents_.size() * sizeof(PartDocument);
   if (records > 0) std::memcpy(documents_.data(), bytes_.data() + bytes_.size() - records, records);

@@ -2,10 +2,10 @@
 // so that a build that was interrupted goes on. Little-endian, without padding:
 //
 //   magic      8 bytes "BSMPART1"
-//   checksum   u64     XXH3 of all behind it
-//   summary    u64[12] documents, tokens, bytes of text, bad records, empty documents, bytes of a
-//                      token, whether the first document began in the part before; then the place
-//                      behind the chunk: file, offset, lines, consumed, within (chunk_reader.h)
+//   checksums  u64[2]  XXH3 of all behind them, and of the summary alone
+//   summary    u64[16] documents, tokens, bytes of text, bad records, empty documents, bytes of a
+//                      token; then the places in front of the chunk and behind it: file, offset,
+//                      lines, consumed, within (chunk_reader.h)
 //   tokens     the documents' tokens end to end, with the end-of-text token of those that end here
 //   documents  {u64 tokens, u64 offset, u64 file}[documents]  offset and file as places.h has them,
 //                      files counted from the first of the part's own list
@@ -32,8 +32,7 @@ struct PartSummary {
   std::uint64_t bytes = 0;  // of text
   std::uint64_t bad_records = 0, empty_documents = 0;
   std::uint64_t token_bytes = 0;
-  bool begins_within = false;
-  Cursor end;
+  Cursor begin, end;
 };
 
 struct PartDocument {

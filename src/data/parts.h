@@ -26,9 +26,10 @@ struct PartOptions {
   std::string text_key = "text";
   OnBadRecord on_bad_record = OnBadRecord::stop;
   AddedTokens added_tokens = AddedTokens::as_text;
+  std::uint64_t smallest_chunk = 1 << 20, largest_chunk = 1 << 24;  // bytes of text in a part
 
   /// Bytes of the files done and, of these, by an earlier call; called from the calling thread.
-  std::function<void(std::uint64_t done, std::uint64_t before)> progress;
+  std::function<void(std::uint64_t done, std::uint64_t before)> progress = {};
 };
 
 struct MadePart {

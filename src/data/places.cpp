@@ -35,19 +35,28 @@ void write_places(const std::filesystem::path& prefix, const std::vector<Place>&
   put_in_place(places_path(prefix));
 }
 
-Places::Places(const std::filesystem::path& prefix) : path_(places_path(prefix)), file_(path_) {
+Places::Places(const std::filesystem::path& prefix)
+    : name_(places_path(prefix).string()), file_(places_path(prefix)) {
+  check();
+}
+
+Places::Places(std::span<const std::byte> bytes, std::string name)
+    : name_(std::move(name)), file_(bytes) {
+  check();
+}
+
+void Places::check() const {
   std::array<char, kMagic.size()> magic{};
   const bool whole = file_.size() >= kMagic.size() && (file_.size() - kMagic.size()) % kRecord == 0;
   if (whole) file_.read(0, std::as_writable_bytes(std::span(magic)));
   require_input(std::string_view(magic.data(), magic.size()) == kMagic,
-                "{}: not a file of places; remove it, and the data is built anew", path_.string());
+                "{}: not a file of places; remove it, and the data is built anew", name_);
 }
 
 std::uint64_t Places::documents() const { return (file_.size() - kMagic.size()) / kRecord; }
 
 Place Places::operator()(std::uint64_t document) const {
-  require_input(document < documents(), "{}: document {} of {}", path_.string(), document,
-                documents());
+  require_input(document < documents(), "{}: document {} of {}", name_, document, documents());
   std::array<std::byte, kRecord> record;
   file_.read(kMagic.size() + document * kRecord, record);
   Place place;

@@ -29,9 +29,9 @@ class RecordWriter {
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
   }
 
-  void close() {
+  void close(Flush where = Flush::to_disk) {
     flush();
-    file_.close();
+    file_.close(where);
   }
 
  private:

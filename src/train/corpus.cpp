@@ -1,9 +1,6 @@
 #include "train/corpus.h"
 
-#include <chrono>
 #include <cmath>
-
-#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -14,43 +11,11 @@
 #include "data/source.h"
 #include "data/split.h"
 #include "data/tokenizer_json.h"
+#include "train/build_meter.h"
 #include "train/mixture_stages.h"
 
 namespace bessemer::train {
 namespace {
-
-// One line, rewritten in place at a terminal; silent elsewhere, where build_corpus's result is
-// logged once instead.
-class BuildMeter {
- public:
-  void operator()(const data::BuildProgress& progress) {
-    if (!terminal_ || progress.total == 0) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (progress.stage != stage_) {
-      stage_ = progress.stage;
-      start_ = now;
-    }
-    const double seconds = std::chrono::duration<double>(now - start_).count();
-    const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
-    const double left = share > 0 ? seconds * (1 - share) / share : 0;
-    const std::string rate =
-        progress.stage == "learn tokens" || seconds <= 0
-            ? ""
-            : fmt::format("  {:.1f} MB/s", static_cast<double>(progress.done) / seconds / 1e6);
-    fmt::print(stderr, "\r\033[K{} {} {:3.0f}%{}  {:.0f} s left", progress.stage, progress.source,
-               100 * share, rate, left);
-    shown_ = true;
-  }
-  ~BuildMeter() {
-    if (shown_) fmt::print(stderr, "\r\033[K");
-  }
-
- private:
-  bool terminal_ = ::isatty(STDERR_FILENO) == 1;
-  bool shown_ = false;
-  std::string stage_;
-  std::chrono::steady_clock::time_point start_;
-};
 
 bool is_token_file(const std::filesystem::path& path) {
   return std::filesystem::exists(data::idx_path(path)) &&
@@ -82,12 +47,6 @@ data::BuildOptions build_options(const config::RunConfig& config) {
     if (!is_token_file(source.path)) options.sources.push_back({source.name, source.path.string()});
   }
   return options;
-}
-
-data::BuiltCorpus build_shown(data::BuildOptions options) {
-  BuildMeter meter;
-  options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
-  return data::build_corpus(options);
 }
 
 void report(const data::BuiltCorpus& built) {
@@ -136,6 +95,7 @@ data::DatasetOptions dataset_options(const config::RunConfig& config,
   options.source = static_cast<std::uint32_t>(source);
   options.packing = config.data.packing == config::Packing::best_fit ? data::Packing::best_fit
                                                                      : data::Packing::concatenate;
+  options.layouts = data_directory(config) / config.data.sources[source].name;
   return options;
 }
 
@@ -178,7 +138,7 @@ Corpus assemble(const config::RunConfig& config, const std::filesystem::path& to
     const auto training = std::make_shared<const data::Dataset>(tokens, split.train, options);
     corpus.training_tokens += training->tokens();
     corpus.sources.push_back({name, prefixes[i], tokens, training});
-    if (split.validation.documents.empty()) continue;
+    if (split.validation.empty()) continue;
     corpus.validation.push_back({name, std::make_shared<const data::Dataset>(
                                            tokens, split.validation, for_evaluation(options))});
   }
@@ -259,6 +219,7 @@ std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::
   dataset.sequence_length = sequence_length;
   dataset.end_of_text = loaded.end_of_text();
   dataset.vocabulary = loaded.vocabulary_size();
+  dataset.layouts = work / "evaluation";
   return std::make_shared<const data::Dataset>(tokens, data::all_documents(*tokens),
                                                for_evaluation(dataset));
 }
