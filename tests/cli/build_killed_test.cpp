@@ -112,7 +112,7 @@ TEST_F(BuildKilledTest, GoesOnFromWhatIsWhole) {
   const Files got = look("killed");
   EXPECT_EQ(got.tokens.size(), 6u);
   EXPECT_TRUE(got.parts.empty());
-  EXPECT_EQ(read_file("killed/manifest.json").size(), read_file("whole/manifest.json").size());
+  EXPECT_EQ(read_file("killed/manifest.json"), read_file("whole/manifest.json"));
 }
 
 }  // namespace

@@ -136,9 +136,9 @@ TEST(BestFit, TheSeedDecides) {
     const auto layout = make_layout(streams, best_fit(64, seed));
     std::vector<std::uint32_t> seen;
     for (std::uint64_t s = 0; s < layout->sequences(); ++s) {
-      for (const Part& part : parts_of(*layout, s)) streams.push_back(part.stream);
+      for (const Part& part : parts_of(*layout, s)) seen.push_back(part.stream);
     }
-    return streams;
+    return seen;
   };
   EXPECT_EQ(signature(1), signature(1));
   EXPECT_NE(signature(1), signature(2));
