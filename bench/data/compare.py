@@ -69,10 +69,11 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--way", nargs="+", choices=("built", "raw"), default=["built", "raw"])
     arguments = parser.parse_args()
     print("| from | Bessemer, Mtok/s | PyTorch, Mtok/s | ratio |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
-        for way in ("built", "raw"):
+        for way in arguments.way:
             compare(way, arguments, pathlib.Path(scratch) / "tokens")
 
 

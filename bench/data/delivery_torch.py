@@ -140,14 +140,15 @@ class Raw(torch.utils.data.IterableDataset):
 
         def lengths():
             for d, ids in enumerate(encoded(self.arguments.text, self.tokenizer, self.end)):
-                waiting[d] = ids
+                waiting[d] = [ids, -(-(len(ids) - 1) // self.arguments.length)]
                 yield len(ids)
 
         def tokens_of(document, begin, count):
-            ids = waiting[document]
-            if begin + count >= len(ids):
-                return waiting.pop(document)[begin:]
-            return ids[begin:begin + count]
+            entry = waiting[document]
+            entry[1] -= 1  # pieces that are still to come
+            if entry[1] == 0:
+                del waiting[document]
+            return entry[0][begin:begin + count]
 
         for row in packed(lengths(), self.arguments.length):
             yield filled(row, tokens_of, self.arguments.length, self.end)

@@ -226,7 +226,8 @@ class Builder {
     part_options.on_bad_record = options_.on_bad_record;
     part_options.added_tokens = options_.added_tokens;
     part_options.progress = [&](std::uint64_t done, std::uint64_t before) {
-      if (options_.progress) options_.progress({"tokenize", name, done, total, before});
+      if (!options_.progress) return;
+      options_.progress({"tokenize", name, std::min(done, total), total, std::min(before, total)});
     };
     const std::vector<MadePart> parts = make_parts(input.files, tokenizer, part_options);
     ManifestSource made = sum_of(parts, input);

@@ -21,9 +21,14 @@ struct Cursor {
   std::uint64_t file = 0;      // of the list; its size at the end
   std::uint64_t offset = 0;    // bytes of the file, uncompressed
   std::uint64_t lines = 0;     // of the file, in front of it
-  std::uint64_t consumed = 0;  // bytes of all files, as stored: for progress
+  std::uint64_t consumed = 0;  // bytes of all files, as stored: for progress, and about right
   bool within = false;         // a document, with text of it on both sides
-  bool operator==(const Cursor&) const = default;
+
+  /// Of places; what was consumed depends on how they were reached.
+  bool operator==(const Cursor& other) const {
+    return file == other.file && offset == other.offset && lines == other.lines &&
+           within == other.within;
+  }
 };
 
 /// Lines of one file.

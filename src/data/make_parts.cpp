@@ -98,7 +98,7 @@ class Queue {
     const std::lock_guard lock(mutex_);
     work.group->parts[work.part] = summary;
     work.group->bad_records += summary.bad_records;
-    done_ += work.end.consumed - work.begin.consumed;
+    count(work.begin, work.end);
   }
 
   void fail(const Work& work) {
@@ -137,11 +137,15 @@ class Queue {
       log::warn("{}; it is made anew", error.what());
       return false;
     }
-    done_ += summary.end.consumed - group.reader.cursor().consumed;
+    count(group.reader.cursor(), summary.end);
     group.reader.go_to(summary.end);
     group.bad_records += summary.bad_records;
     group.parts.push_back(summary);
     return true;
+  }
+
+  void count(const Cursor& begin, const Cursor& end) {
+    done_ += end.consumed - std::min(begin.consumed, end.consumed);
   }
 
   /// Reads a chunk of a group while the others may do what they like.

@@ -113,6 +113,25 @@ TEST(ChunkReader, ChunksAreTheWhole) {
   EXPECT_GT(chunks, 5000);
 }
 
+// What is read ahead does not show: a reader that begins in the middle goes on to the same places.
+TEST(ChunkReader, PlacesDoNotDependOnWhereTheReaderBegan) {
+  const DataDirectory directory;
+  std::string text;
+  for (int i = 0; i < 60000; ++i) text += "line " + std::to_string(i) + " of the text\n";
+  const auto path = directory.write("large.txt", text);
+  std::vector<Cursor> cursors;
+  for (ChunkReader reader({path}, {100'000, true}); !reader.at_end(); reader.next()) {
+    cursors.push_back(reader.cursor());
+  }
+  ASSERT_GT(cursors.size(), 10u);
+  for (std::size_t c = 0; c + 1 < cursors.size(); ++c) {
+    ChunkReader reader({path}, {100'000, true});
+    reader.go_to(cursors[c]);
+    reader.next();
+    EXPECT_EQ(reader.cursor(), cursors[c + 1]);
+  }
+}
+
 TEST(ChunkReader, SmallFilesShareAChunk) {
   const DataDirectory directory;
   std::vector<std::filesystem::path> files;
