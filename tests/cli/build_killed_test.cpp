@@ -1,7 +1,10 @@
 // `data build` killed at random moments: what is whole stays and is not made again, nothing
 // half-written has a final name, and the files are in the end those of a build that was not killed.
+#include <chrono>
+#include <cmath>
 #include <csignal>
 #include <map>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -47,9 +50,9 @@ class BuildKilledTest : public CommandTest {
   }
 
   /// Kills the build `out` after a while; whether it was done before that.
-  static bool done_within(const std::string& out, ::useconds_t microseconds) {
+  static bool done_within(const std::string& out, std::chrono::microseconds time) {
     const ::pid_t child = start(out);
-    ::usleep(microseconds);
+    std::this_thread::sleep_for(time);
     ::kill(child, SIGKILL);
     return ended_well(child);
   }
@@ -91,10 +94,12 @@ TEST_F(BuildKilledTest, GoesOnFromWhatIsWhole) {
   std::size_t most_parts = 0;
   int kills = 0;
   for (bool done = false; !done; ++kills) {
-    ASSERT_LT(kills, 200);
-    // Longer and longer, so that even a slow machine gets over its start-up at last.
-    const auto most = static_cast<std::uint32_t>(40'000 + 10'000 * kills);
-    done = done_within("killed", 10'000 + random.word(static_cast<std::uint64_t>(kills)) % most);
+    ASSERT_LT(kills, 100);
+    // Longer and longer, so that even a slow machine gets to the end at last.
+    const double most = 0.04 * std::pow(1.1, kills);
+    const double share = random.uniform(static_cast<std::uint64_t>(kills));
+    const std::chrono::duration<double> time(0.01 + share * most);
+    done = done_within("killed", std::chrono::duration_cast<std::chrono::microseconds>(time));
     const Files after = look("killed");
     for (const auto& [name, bytes] : after.tokens) {
       EXPECT_TRUE(bytes == expected.tokens.at(name)) << name;
