@@ -390,7 +390,9 @@ TEST_F(DatasetTest, ABalancedStepHasTheSameSequences) {
 
 TEST_F(DatasetTest, TheLoadersThreadHandsItsErrorsOver) {
   const auto data = dataset({{1, 2, 3, 4, 2000}}, options(4));
-  Loader loader(data, {});
+  LoaderOptions made;
+  made.node.workers.first_pause = std::chrono::milliseconds(0);
+  Loader loader(data, made);
   EXPECT_THROW(loader.next(), InputError);
   EXPECT_THROW(loader.next(), InputError);
 }
