@@ -121,7 +121,7 @@ void add_data(Table& table) {
       .real("worker_timeout", &D::worker_timeout, {.low = 0, .high = 86400, .open_low = true},
             "seconds that reading one sequence may take before another worker does it (60)")
       .bytes("prefetch_bytes", &D::prefetch_bytes,
-             "memory for sequences that are read ahead; a step is, whatever this says (16MiB)")
+             "memory for sequences that are read ahead: a step at least, 256 steps at most (16MiB)")
       .choice("balance", &D::balance, kBalances,
               "how the sequences of a step are dealt to several ranks, by what they cost; without "
               "effect on one rank (karmarkar_karp)");

@@ -26,8 +26,23 @@ std::uint64_t Constructor::position() const {
 }
 
 Constructor::Next Constructor::next() {
+  if (failure_ != nullptr) std::rethrow_exception(failure_);
   const auto begin = Clock::now();
   Wait wait;
+  try {
+    assemble(wait);
+  } catch (...) {
+    failure_ =
+        std::current_exception();  // the rows before the bad one are taken: there is no way on
+    throw;
+  }
+  if (step_ > 0) node_.step_done(seconds(begin - returned_), wait.seconds);
+  ++step_;
+  returned_ = Clock::now();
+  return {batch_, seconds(returned_ - begin), wait};
+}
+
+void Constructor::assemble(Wait& wait) {
   batch_.first_sequence = position();
   batch_.valid_tokens = 0;
   for (std::size_t m = 0; m < batch_.micro_batches.size(); ++m) {
@@ -35,10 +50,6 @@ Constructor::Next Constructor::next() {
     fill(batch, static_cast<std::int64_t>(m), wait);
     batch_.valid_tokens += batch.valid_tokens;
   }
-  if (step_ > 0) node_.step_done(seconds(begin - returned_), wait.seconds);
-  ++step_;
-  returned_ = Clock::now();
-  return {batch_, seconds(returned_ - begin), wait};
 }
 
 void Constructor::fill(Batch& batch, std::int64_t m, Wait& wait) {

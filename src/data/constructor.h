@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
+#include <string>
 
 #include "data/batch.h"
 #include "data/node.h"
@@ -29,12 +31,14 @@ class Constructor {
   std::uint64_t position() const;
 
  private:
+  void assemble(Wait& wait);
   void fill(Batch& batch, std::int64_t m, Wait& wait);
 
   Node& node_;
   std::int64_t local_;
   std::uint64_t step_ = 0;  // given so far
   GlobalBatch batch_;
+  std::exception_ptr failure_;
   std::chrono::steady_clock::time_point returned_{};  // from the last call
 };
 

@@ -58,8 +58,8 @@ class Node final : private RowSink {
   /// Copies a row of step `step` (from 0) to `out`, once, and returns how many of its targets are
   /// not −1: sequence b of micro-batch m of the local-th of ranks(). Waits until it is there, and
   /// adds that to `wait`. The ranks may be a step apart: one that is further ahead waits for the
-  /// others. Throws what reading the row threw, at this call and every later one. Each rank has one
-  /// thread; none must be left in here when this is destroyed.
+  /// others. Throws what reading the row threw. Each rank has one thread; none must be left in here
+  /// when this is destroyed.
   std::int64_t take(std::uint64_t step, std::int64_t local, std::int64_t m, std::int64_t b,
                     const SequenceView& out, Wait& wait);
 

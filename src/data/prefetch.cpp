@@ -7,8 +7,9 @@ namespace bessemer::data {
 
 PrefetchBounds prefetch_bounds(std::size_t rows, std::int64_t ranks, std::size_t row_bytes,
                                std::size_t bytes) {
+  constexpr std::size_t kSteps = 256;
   const std::size_t least = rows * (ranks > 1 ? 2 : 1);
-  return {least, std::max(least, bytes / row_bytes)};
+  return {least, std::max(least, std::min(bytes / row_bytes, kSteps * rows))};
 }
 
 bool is_noticeable(double wait_seconds, double step_seconds) {

@@ -23,7 +23,7 @@ struct PrefetchBounds {
 
 /// A step of `rows` rows of this node, `ranks` ranks on it. One step at least, so that all of it is
 /// read while the step before runs; ranks that wait for each other may be a step apart, so two with
-/// several. Else as many as fit in `bytes`.
+/// several. Else as many as fit in `bytes`, up to 256 steps.
 PrefetchBounds prefetch_bounds(std::size_t rows, std::int64_t ranks, std::size_t row_bytes,
                                std::size_t bytes);
 

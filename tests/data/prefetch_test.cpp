@@ -14,11 +14,12 @@ TEST(Prefetch, BoundsHoldAStepAndAreNoMoreThanTheMemory) {
     std::size_t row_bytes, bytes, least, most;
   };
   const Case kCases[] = {
-      {8, 1, 100, 0, 8, 8},       // a step, whatever the memory
-      {8, 1, 100, 5000, 8, 50},   //
-      {8, 1, 100, 799, 8, 8},     //
-      {8, 2, 100, 799, 16, 16},   // ranks may be a step apart
-      {8, 2, 100, 5000, 16, 50},  //
+      {8, 1, 100, 0, 8, 8},         // a step, whatever the memory
+      {8, 1, 100, 5000, 8, 50},     //
+      {8, 1, 100, 799, 8, 8},       //
+      {8, 2, 100, 799, 16, 16},     // ranks may be a step apart
+      {8, 2, 100, 5000, 16, 50},    //
+      {2, 1, 10, 1 << 30, 2, 512},  // rows that are small need no end of them
   };
   for (const Case& c : kCases) {
     const PrefetchBounds bounds = prefetch_bounds(c.rows, c.ranks, c.row_bytes, c.bytes);
