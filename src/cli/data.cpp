@@ -15,6 +15,7 @@
 #include "plan/report.h"
 #include "train/build_meter.h"
 #include "train/corpus.h"
+#include "train/delivery.h"
 
 namespace bessemer::cli {
 namespace {
@@ -164,6 +165,20 @@ void add_info(CLI::App& group, Session& session) {
   command->callback([path, &session] { session.action = [path] { return info(*path); }; });
 }
 
+// Not for people: how the trainer starts a process that reads a source (data/row_process.h).
+void add_serve(CLI::App& group, Session& session) {
+  auto source = std::make_shared<std::size_t>();
+  CLI::App* command = group.add_subcommand("serve", "Reads a source for a trainer");
+  command->group(kHidden);
+  command->add_option("SOURCE", *source, "Its number in the run file")->required();
+  command->callback([source, &session] {
+    session.action = [source] {
+      train::serve_source(*source);
+      return kDone;
+    };
+  });
+}
+
 }  // namespace
 
 void add_data(CLI::App& app, Session& session) {
@@ -173,6 +188,7 @@ void add_data(CLI::App& app, Session& session) {
   add_build(*group, session);
   add_info(*group, session);
   add_data_of_run(*group, session);
+  add_serve(*group, session);
 }
 
 }  // namespace bessemer::cli

@@ -17,6 +17,7 @@
 #include "data/manifest.h"
 #include "train/corpus.h"
 #include "train/lineage.h"
+#include "train/mixture_report.h"
 #include "train/run_state.h"
 
 namespace bessemer::cli {
@@ -27,6 +28,8 @@ namespace fs = std::filesystem;
 struct RunCommand {
   std::string run;
   std::int64_t step = 1;
+  std::int64_t rank = -1;  // all of them
+  std::int64_t ranks = 0;  // the run's
   std::int64_t sequences = 2;
   bool json = false;
 };
@@ -72,9 +75,20 @@ nlohmann::json to_json(const train::ReadPart& part) {
           {"byte_end", part.byte_end}};
 }
 
+std::vector<train::ReadPart> parts_asked(const Run& run, const RunCommand& command) {
+  const std::int64_t ranks = command.ranks > 0 ? command.ranks : run.config.parallel.dp;
+  if (command.rank < 0) {
+    require_input(command.ranks == 0, "--ranks needs --rank: which of the {}", ranks);
+    return train::parts_of_step(run.config, run.corpus, command.step);
+  }
+  const std::int64_t micro_batch = run.config.train.micro_batch_size.value_or(1);
+  return train::parts_of_rank(run.config, run.corpus, command.step,
+                              {command.rank, ranks, micro_batch});
+}
+
 int which(const RunCommand& command) {
   const Run run(command.run);
-  const auto parts = train::parts_of_step(run.config, run.corpus, command.step);
+  const auto parts = parts_asked(run, command);
   if (command.json) {
     nlohmann::json list = nlohmann::json::array();
     for (const train::ReadPart& part : parts) list.push_back(to_json(part));
@@ -146,20 +160,22 @@ std::string histogram(const std::vector<std::uint64_t>& documents) {
   return text;
 }
 
-nlohmann::json stats_of(const Run& run, std::size_t index, std::uint64_t read, std::uint64_t all) {
+nlohmann::json stats_of(const Run& run, std::size_t index, const train::SourceShare& read) {
   const train::TrainingSource& source = run.corpus.sources[index];
   const Lengths lengths = lengths_of(*source.tokens);
   const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
   const auto as_double = [](std::uint64_t value) { return static_cast<double>(value); };
-  nlohmann::json json{{"source", source.name},
-                      {"documents", lengths.count},
-                      {"tokens", lengths.tokens},
-                      {"sequences", source.dataset->sequences()},
-                      {"padding", source.dataset->padding()},
-                      {"read_sequences", read},
-                      {"read_share", share(as_double(read), as_double(all))},
-                      {"epochs", share(as_double(read), as_double(source.dataset->sequences()))},
-                      {"lengths", lengths.documents}};
+  nlohmann::json json{
+      {"source", source.name},
+      {"documents", lengths.count},
+      {"tokens", lengths.tokens},
+      {"sequences", source.dataset->sequences()},
+      {"padding", source.dataset->padding()},
+      {"read_sequences", read.sequences},
+      {"read_share", read.share},
+      {"asked_share", read.asked},
+      {"epochs", share(as_double(read.sequences), as_double(source.dataset->sequences()))},
+      {"lengths", lengths.documents}};
   json["bytes_per_token"] = bytes_per_token(run, source);
   return json;
 }
@@ -168,9 +184,9 @@ int stats(const RunCommand& command) {
   const Run run(command.run);
   const std::int64_t steps = run.steps_done();
   const auto all = static_cast<std::uint64_t>(steps * *run.config.train.global_batch_size);
-  const std::vector<std::uint64_t> read = run.corpus.training->schedule().turns(all);
+  const auto read = train::mixture_shares(run.config, run.corpus.training->schedule(), all);
   nlohmann::json sources = nlohmann::json::array();
-  for (std::size_t i = 0; i < read.size(); ++i) sources.push_back(stats_of(run, i, read[i], all));
+  for (std::size_t i = 0; i < read.size(); ++i) sources.push_back(stats_of(run, i, read[i]));
   if (command.json) {
     print(nlohmann::json{{"steps", steps}, {"sequences", all}, {"sources", sources}}.dump(1) +
           "\n");
@@ -180,16 +196,17 @@ int stats(const RunCommand& command) {
                     run.config.data.sequence_length));
   for (std::size_t i = 0; i < read.size(); ++i) {
     const nlohmann::json& s = sources[i];
-    print(
-        fmt::format("\nsource {}\n  read          {} sequences, {:.2f}% of all, {:.3f} epochs\n"
-                    "  documents     {}\n  tokens        {}, {:.2f} bytes each\n  packed        {} "
-                    "sequences, {:.2f}% padding\n"
-                    "  documents by length\n{}",
-                    s["source"].get<std::string>(), read[i], 100 * s["read_share"].get<double>(),
-                    s["epochs"].get<double>(), s["documents"].get<std::uint64_t>(),
-                    s["tokens"].get<std::uint64_t>(), s["bytes_per_token"].get<double>(),
-                    s["sequences"].get<std::uint64_t>(), 100 * s["padding"].get<double>(),
-                    histogram(s["lengths"].get<std::vector<std::uint64_t>>())));
+    print(fmt::format(
+        "\nsource {}\n  read          {} sequences, {:.2f}% of all (asked {:.2f}%), {:.3f} "
+        "epochs\n"
+        "  documents     {}\n  tokens        {}, {:.2f} bytes each\n  packed        {} sequences, "
+        "{:.2f}% padding\n"
+        "  documents by length\n{}",
+        read[i].name, read[i].sequences, 100 * read[i].share, 100 * read[i].asked,
+        s["epochs"].get<double>(), s["documents"].get<std::uint64_t>(),
+        s["tokens"].get<std::uint64_t>(), s["bytes_per_token"].get<double>(),
+        s["sequences"].get<std::uint64_t>(), 100 * s["padding"].get<double>(),
+        histogram(s["lengths"].get<std::vector<std::uint64_t>>())));
   }
   return kDone;
 }
@@ -255,6 +272,16 @@ void add_data_of_run(CLI::App& group, Session& session) {
       ->required()
       ->type_name("N")
       ->check(positive);
+  command
+      ->add_option("--rank", options->rank,
+                   "Only what this rank takes, from 0, in its order (all ranks')")
+      ->type_name("R")
+      ->check(between(std::int64_t{0}, std::int64_t{1} << 24));
+  command
+      ->add_option("--ranks", options->ranks,
+                   "With --rank: as if the step were dealt to so many (the run's)")
+      ->type_name("N")
+      ->check(between(std::int64_t{1}, std::int64_t{1} << 24));
   command->add_flag("--json", options->json, "As a list of objects");
 
   options = std::make_shared<RunCommand>();

@@ -121,6 +121,28 @@ std::shared_ptr<const data::Mixture> mix(const config::RunConfig& config,
   return std::make_shared<const data::Mixture>(std::move(datasets), std::move(schedule));
 }
 
+// A source of the run file: what trains, and what is kept out.
+struct OpenedSource {
+  TrainingSource training;
+  data::DocumentSet validation;
+  data::DatasetOptions options;
+};
+
+OpenedSource open_source(const config::RunConfig& config, const data::Tokenizer& tokenizer,
+                         std::size_t index, const std::filesystem::path& prefix) {
+  OpenedSource source;
+  source.options = dataset_options(config, tokenizer, index);
+  const auto tokens =
+      std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefix));
+  data::Split split =
+      data::split_documents(*tokens, *config.data.seed, config.data.validation_fraction);
+  source.validation = std::move(split.validation);
+  source.training = {
+      config.data.sources[index].name, prefix, tokens,
+      std::make_shared<const data::Dataset>(tokens, std::move(split.train), source.options)};
+  return source;
+}
+
 // What lies in the token files, as the run file wants it.
 Corpus assemble(const config::RunConfig& config, const std::filesystem::path& tokenizer,
                 const std::vector<std::filesystem::path>& prefixes) {
@@ -129,21 +151,24 @@ Corpus assemble(const config::RunConfig& config, const std::filesystem::path& to
   corpus.tokenizer = std::make_shared<const data::Tokenizer>(data::load_tokenizer(tokenizer));
   corpus.vocabulary = corpus.tokenizer->vocabulary_size();
   for (std::size_t i = 0; i < prefixes.size(); ++i) {
-    const std::string& name = config.data.sources[i].name;
-    const auto tokens =
-        std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefixes[i]));
-    const data::Split split =
-        data::split_documents(*tokens, *config.data.seed, config.data.validation_fraction);
-    const data::DatasetOptions options = dataset_options(config, *corpus.tokenizer, i);
-    const auto training = std::make_shared<const data::Dataset>(tokens, split.train, options);
-    corpus.training_tokens += training->tokens();
-    corpus.sources.push_back({name, prefixes[i], tokens, training});
-    if (split.validation.empty()) continue;
-    corpus.validation.push_back({name, std::make_shared<const data::Dataset>(
-                                           tokens, split.validation, for_evaluation(options))});
+    OpenedSource source = open_source(config, *corpus.tokenizer, i, prefixes[i]);
+    const TrainingSource& training = source.training;
+    corpus.training_tokens += training.dataset->tokens();
+    if (!source.validation.empty()) {
+      corpus.validation.push_back({training.name, std::make_shared<const data::Dataset>(
+                                                      training.tokens, std::move(source.validation),
+                                                      for_evaluation(source.options))});
+    }
+    corpus.sources.push_back(std::move(source.training));
   }
   corpus.training = mix(config, corpus.sources);
   return corpus;
+}
+
+// Of a run that has been prepared.
+std::filesystem::path tokenizer_of(const config::RunConfig& config) {
+  const data::BuildOptions options = build_options(config);
+  return options.sources.empty() ? *options.tokenizer : options.directory / "tokenizer.json";
 }
 
 }  // namespace
@@ -194,10 +219,15 @@ Corpus prepare_corpus(const config::RunConfig& config) {
 }
 
 Corpus open_corpus(const config::RunConfig& config) {
-  const data::BuildOptions options = build_options(config);
-  const bool built = !options.sources.empty();
-  return assemble(config, built ? options.directory / "tokenizer.json" : *options.tokenizer,
-                  prefixes_of(config));
+  return assemble(config, tokenizer_of(config), prefixes_of(config));
+}
+
+std::shared_ptr<const data::SequenceSource> open_training_source(const config::RunConfig& config,
+                                                                 std::size_t source) {
+  require_input(source < config.data.sources.size(), "source {} of {}", source,
+                config.data.sources.size());
+  const data::Tokenizer tokenizer = data::load_tokenizer(tokenizer_of(config));
+  return open_source(config, tokenizer, source, prefixes_of(config)[source]).training.dataset;
 }
 
 std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,

@@ -52,6 +52,10 @@ Corpus prepare_corpus(const config::RunConfig& config);
 /// is written. InputError where its files are not there.
 Corpus open_corpus(const config::RunConfig& config);
 
+/// One source of such a run alone, as it trains: for a process that reads nothing else.
+std::shared_ptr<const data::SequenceSource> open_training_source(const config::RunConfig& config,
+                                                                 std::size_t source);
+
 /// One dataset over all documents of a text, JSONL or token-file path, in the corpus's order; for
 /// `bessemer eval`. `work` is a directory for the token files.
 std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,

@@ -391,7 +391,9 @@ TEST_F(DatasetTest, ABalancedStepHasTheSameSequences) {
 
 TEST_F(DatasetTest, TheLoadersThreadHandsItsErrorsOver) {
   const auto data = dataset({{1, 2, 3, 4, 2000}}, options(4));
-  Loader loader(data, {});
+  LoaderOptions made;
+  made.node.workers.first_pause = std::chrono::milliseconds(0);
+  Loader loader(data, made);
   EXPECT_THROW(loader.next(), InputError);
   EXPECT_THROW(loader.next(), InputError);
 }
@@ -403,7 +405,7 @@ TEST_F(DatasetTest, SteadyBatchesReuseTheirBuffers) {
   for (int step = 0; step < 10; ++step) {
     seen.insert(loader.next().batch.micro_batches[0].tokens.data());
   }
-  EXPECT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen.size(), 1u);
 }
 
 }  // namespace
