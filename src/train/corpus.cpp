@@ -13,7 +13,7 @@
 #include "data/mixture.h"
 #include "data/source.h"
 #include "data/split.h"
-#include "data/tokenizer_json.h"
+#include "data/tokenizer_file.h"
 #include "train/mixture_stages.h"
 
 namespace bessemer::train {
@@ -59,7 +59,9 @@ bool is_token_file(const std::filesystem::path& path) {
 
 std::optional<std::filesystem::path> named_tokenizer(const config::RunConfig& config) {
   if (config.data.tokenizer) return config.data.tokenizer;
-  if (config.model.from) return *config.model.from / "tokenizer.json";
+  if (config.model.from) {
+    return data::find_tokenizer(*config.model.from).value_or(*config.model.from / "tokenizer.json");
+  }
   return std::nullopt;
 }
 
@@ -195,7 +197,7 @@ void check_sources(const config::RunConfig& config) {
   const std::optional<std::filesystem::path> tokenizer = named_tokenizer(config);
   if (!tokenizer) return;
   require_input(std::filesystem::exists(*tokenizer),
-                "{}: no such file; data.tokenizer names the tokenizer.json to use",
+                "{}: no such file; data.tokenizer names the tokenizer to use",
                 tokenizer->string());
   data::load_tokenizer(*tokenizer);
 }
@@ -207,8 +209,8 @@ std::int64_t planned_vocabulary(const config::RunConfig& config) {
     return data::load_tokenizer(*config.data.tokenizer).vocabulary_size();
   }
   if (config.model.from) {
-    const std::filesystem::path path = *config.model.from / "tokenizer.json";
-    if (std::filesystem::exists(path)) return data::load_tokenizer(path).vocabulary_size();
+    const auto path = data::find_tokenizer(*config.model.from);
+    if (path) return data::load_tokenizer(*path).vocabulary_size();
   }
   return config.data.vocabulary.value_or(1);
 }
@@ -220,8 +222,8 @@ Corpus prepare_corpus(const config::RunConfig& config) {
     built = build_shown(options);
   } else {
     require_input(options.tokenizer.has_value(),
-                  "data.tokenizer is missing: token files (.bin/.idx) need the tokenizer.json that "
-                  "made them");
+                  "data.tokenizer is missing: token files (.bin/.idx) need the tokenizer that made "
+                  "them");
     built.tokenizer = *options.tokenizer;
   }
   report(built);
@@ -235,9 +237,11 @@ Corpus prepare_corpus(const config::RunConfig& config) {
 
 Corpus open_corpus(const config::RunConfig& config) {
   const data::BuildOptions options = build_options(config);
-  const bool built = !options.sources.empty();
-  return assemble(config, built ? options.directory / "tokenizer.json" : *options.tokenizer,
-                  prefixes_of(config));
+  if (options.sources.empty()) return assemble(config, *options.tokenizer, prefixes_of(config));
+  const auto tokenizer = data::find_tokenizer(options.directory);
+  require_input(tokenizer.has_value(), "{}: no tokenizer there; the data are not built",
+                options.directory.string());
+  return assemble(config, *tokenizer, prefixes_of(config));
 }
 
 std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,
