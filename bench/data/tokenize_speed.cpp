@@ -47,12 +47,12 @@ void pass(const data::Tokenizer& tokenizer, const std::vector<std::string>& docu
   std::vector<data::Encoder> encoders;
   for (int t = 0; t < thread_count(); ++t) encoders.emplace_back(tokenizer);
   std::vector<std::vector<std::int32_t>> ids(documents.size());
-  data::parallel_throwing(
-      static_cast<std::int64_t>(documents.size()), [&](std::int64_t i, int thread) {
-        const auto at = static_cast<std::size_t>(i);
-        encoders[static_cast<std::size_t>(thread)].encode(documents[at], data::AddedTokens::as_ids,
-                                                          ids[at]);
-      });
+  data::parallel_throwing(static_cast<std::int64_t>(documents.size()),
+                          [&](std::int64_t i, int thread) {
+                            const auto at = static_cast<std::size_t>(i);
+                            encoders[static_cast<std::size_t>(thread)].encode(
+                                documents[at], data::AddedTokens::as_ids, ids[at]);
+                          });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::size_t tokens = 0;
   for (const auto& one : ids) tokens += one.size();

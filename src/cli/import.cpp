@@ -77,10 +77,9 @@ int import_model(const ImportOptions& options) {
   checkpoint::write_checkpoint(directory.path(), 0, state.tensors(),
                                train::to_json(train::RunState{}));
   directory.publish();
-  print(
-      fmt::format("{}: {} parameters{}\n", checkpoint::checkpoint_path(options.run, 0).string(),
-                  models::parameter_count(architecture),
-                  tokenizer ? "" : "; no tokenizer there, so `generate` and `eval` need one"));
+  print(fmt::format("{}: {} parameters{}\n", checkpoint::checkpoint_path(options.run, 0).string(),
+                    models::parameter_count(architecture),
+                    tokenizer ? "" : "; no tokenizer there, so `generate` and `eval` need one"));
   return kDone;
 }
 

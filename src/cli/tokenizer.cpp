@@ -134,7 +134,8 @@ void add_encode(CLI::App& group, Session& session) {
   auto options = std::make_shared<EncodeOptions>();
   CLI::App* command = group.add_subcommand(
       "encode", "Reads a whole text and prints its token ids, separated by spaces");
-  command->add_option("--tokenizer", options->tokenizer,
+  command
+      ->add_option("--tokenizer", options->tokenizer,
                    "A tokenizer.json, a SentencePiece tokenizer.model or a tiktoken file")
       ->required()
       ->type_name("FILE");
@@ -147,7 +148,9 @@ void add_decode(CLI::App& group, Session& session) {
   auto tokenizer = std::make_shared<std::string>();
   CLI::App* command = group.add_subcommand(
       "decode", "Reads token ids from standard input and writes exactly the bytes they stand for");
-  command->add_option("--tokenizer", *tokenizer, "A tokenizer, as in encode")->required()->type_name("FILE");
+  command->add_option("--tokenizer", *tokenizer, "A tokenizer, as in encode")
+      ->required()
+      ->type_name("FILE");
   command->callback(
       [tokenizer, &session] { session.action = [tokenizer] { return decode(*tokenizer); }; });
 }

@@ -25,9 +25,7 @@ int first_rune(std::string_view text, char32_t& rune) {
   return text.empty() ? 0 : decode_utf8(bytes_of(text), bytes_of(text) + text.size(), rune);
 }
 
-bool is_space(char32_t rune) {
-  return UnicodeClasses::instance().of(rune) == RuneClass::space;
-}
+bool is_space(char32_t rune) { return UnicodeClasses::instance().of(rune) == RuneClass::space; }
 
 bool is_word(char32_t rune) { return UnicodeClasses::instance().is_word(rune); }
 

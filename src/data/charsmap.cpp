@@ -22,21 +22,24 @@ constexpr std::size_t kLongestGrapheme = 5;  // bytes; longer ones go by charact
 
 Charsmap::Charsmap(std::string_view bytes) {
   std::uint32_t trie_bytes = 0;
-  require_input(bytes.size() > sizeof trie_bytes,
-                "the table of replacements (precompiled_charsmap) has {} bytes; fetch the file again",
-                bytes.size());
+  require_input(
+      bytes.size() > sizeof trie_bytes,
+      "the table of replacements (precompiled_charsmap) has {} bytes; fetch the file again",
+      bytes.size());
   std::memcpy(&trie_bytes, bytes.data(), sizeof trie_bytes);
   bytes.remove_prefix(sizeof trie_bytes);
-  require_input(trie_bytes > 0 && trie_bytes % 4 == 0 && trie_bytes < bytes.size(),
-                "the table of replacements (precompiled_charsmap) says {} bytes of trie and has {} in "
-                "all; fetch the file again",
-                trie_bytes, bytes.size());
+  require_input(
+      trie_bytes > 0 && trie_bytes % 4 == 0 && trie_bytes < bytes.size(),
+      "the table of replacements (precompiled_charsmap) says {} bytes of trie and has {} in "
+      "all; fetch the file again",
+      trie_bytes, bytes.size());
   units_.resize(trie_bytes / 4);
   std::memcpy(units_.data(), bytes.data(), trie_bytes);
   replacements_ = bytes.substr(trie_bytes);
   if (replacements_.back() != '\0') replacements_.push_back('\0');
-  require_input(is_valid_utf8(replacements_),
-                "the table of replacements (precompiled_charsmap) is not UTF-8; fetch the file again");
+  require_input(
+      is_valid_utf8(replacements_),
+      "the table of replacements (precompiled_charsmap) is not UTF-8; fetch the file again");
 }
 
 Charsmap::Match Charsmap::find(std::string_view text, Want want) const {
@@ -61,7 +64,9 @@ Charsmap::Match Charsmap::find(std::string_view text, Want want) const {
 std::string Charsmap::by_graphemes(std::string_view text) const {
   std::string out;
   out.reserve(text.size());
-  const auto ascii = [&](std::size_t i) { return (static_cast<unsigned char>(text[i]) & 0x80) == 0; };
+  const auto ascii = [&](std::size_t i) {
+    return (static_cast<unsigned char>(text[i]) & 0x80) == 0;
+  };
   // Between two ASCII characters a cluster ends, but in CR LF. So only what is around other
   // characters has to be asked about.
   const auto cuts = [&](std::size_t at) {

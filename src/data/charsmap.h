@@ -1,5 +1,6 @@
-// SentencePiece's precompiled table of replacements (Kudo and Richardson, EMNLP 2018): a double-array
-// trie in darts-clone's layout whose leaves are places in a list of NUL-terminated replacements.
+// SentencePiece's precompiled table of replacements (Kudo and Richardson, EMNLP 2018): a
+// double-array trie in darts-clone's layout whose leaves are places in a list of NUL-terminated
+// replacements.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@ namespace bessemer::data {
 
 class Charsmap {
  public:
-  /// From the bytes in a `tokenizer.model` or, decoded from base64, in a `tokenizer.json`. InputError
-  /// where they cannot be such a table.
+  /// From the bytes in a `tokenizer.model` or, decoded from base64, in a `tokenizer.json`.
+  /// InputError where they cannot be such a table.
   explicit Charsmap(std::string_view bytes);
 
   struct Match {
@@ -25,8 +26,8 @@ class Charsmap {
   /// The shortest.
   Match shortest(std::string_view text) const { return find(text, Want::shortest); }
 
-  /// `text`, valid UTF-8, as Hugging Face's `Precompiled` has it: each grapheme cluster of less than
-  /// six bytes by its shortest rule, where it has one, else each character by its.
+  /// `text`, valid UTF-8, as Hugging Face's `Precompiled` has it: each grapheme cluster of less
+  /// than six bytes by its shortest rule, where it has one, else each character by its.
   std::string by_graphemes(std::string_view text) const;
 
  private:

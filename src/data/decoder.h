@@ -16,13 +16,15 @@ struct Token;
 /// The bytes of all tokens, one after another: byte-level BPE.
 struct BytesDecoder {};
 
-// Steps of a `tokenizer.json`, with Hugging Face's names and rules. Each works on the list of tokens.
+// Steps of a `tokenizer.json`, with Hugging Face's names and rules. Each works on the list of
+// tokens.
 struct ReplaceTokensStep {  // in each token
   std::string literal, content;
 };
-struct ByteFallbackStep {};  // runs of <0x..> become their text, or U+FFFD for each if it is not UTF-8
-struct FuseStep {};          // all tokens become one
-struct StripTokensStep {     // of each token, up to so many of a character at its ends
+struct ByteFallbackStep {
+};                        // runs of <0x..> become their text, or U+FFFD for each if it is not UTF-8
+struct FuseStep {};       // all tokens become one
+struct StripTokensStep {  // of each token, up to so many of a character at its ends
   std::string character;
   std::size_t left = 0, right = 0;
 };
@@ -55,7 +57,8 @@ std::string decode(const Decoder& decoder, const std::vector<Token>& tokens,
 /// The byte that a piece `<0x..>` stands for.
 std::optional<std::uint8_t> byte_of_piece(std::string_view piece);
 
-/// What a piece stands for inside a text: U+2581 is a space and, with `byte_fallback`, <0x..> a byte.
+/// What a piece stands for inside a text: U+2581 is a space and, with `byte_fallback`, <0x..> a
+/// byte.
 std::string surface_of_piece(std::string_view piece, bool byte_fallback);
 
 /// The piece of a byte: "<0x0A>".

@@ -38,7 +38,7 @@ class JsonNode {
     if (!value_->is_object()) expected("an object");
     const auto found = value_->find(key);
     return JsonNode(found == value_->end() ? kNull : *found, *file_,
-                path_.empty() ? key : path_ + "." + key);
+                    path_.empty() ? key : path_ + "." + key);
   }
   JsonNode item(std::size_t i) const {
     return JsonNode((*value_)[i], *file_, fmt::format("{}[{}]", path_, i));

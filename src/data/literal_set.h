@@ -12,8 +12,8 @@ namespace bessemer::data {
 
 class LiteralSet {
  public:
-  /// The longest literal that `text` begins with; `value` -1: none. Time is in the number of distinct
-  /// lengths, where a literal begins with the first byte of the text at all.
+  /// The longest literal that `text` begins with; `value` -1: none. Time is in the number of
+  /// distinct lengths, where a literal begins with the first byte of the text at all.
   struct Match {
     std::size_t length = 0;
     std::int32_t value = -1;

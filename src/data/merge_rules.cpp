@@ -52,8 +52,8 @@ MergeTable listed_merges(const TokenizerModel& model, const TokenIndex& index) {
       fail_input("merge {} makes {:?}, which is no token", rank, shown_text(model, merged));
     }
     if (!table.insert(left, right, {static_cast<std::int32_t>(rank), result})) {
-      fail_input("merge {} of {:?} and {:?} is there twice", rank,
-                 shown_text(model, text_of(left)), shown_text(model, text_of(right)));
+      fail_input("merge {} of {:?} and {:?} is there twice", rank, shown_text(model, text_of(left)),
+                 shown_text(model, text_of(right)));
     }
   }
   return table;
@@ -71,8 +71,8 @@ MergeTable ranked_merges(const TokenizerModel& model, const SymbolOf& symbol_of)
     const auto id = static_cast<std::int32_t>(i);
     const std::string_view text = merged_text(model, id);
     require_input(text.size() <= kLongestRanked,
-                  "the token with id {} has {} bytes, expected at most {}; fetch the file again", id,
-                  text.size(), kLongestRanked);
+                  "the token with id {} has {} bytes, expected at most {}; fetch the file again",
+                  id, text.size(), kLongestRanked);
     for (std::size_t cut = 1; cut < text.size(); ++cut) {
       const std::int32_t left = symbol_of(text.substr(0, cut));
       if (left < 0) continue;

@@ -26,9 +26,7 @@ void each_rune(std::string_view text, const Body& body) {
   }
 }
 
-bool is_space(char32_t rune) {
-  return UnicodeClasses::instance().of(rune) == RuneClass::space;
-}
+bool is_space(char32_t rune) { return UnicodeClasses::instance().of(rune) == RuneClass::space; }
 
 std::string strip(const StripStep& step, std::string_view text, bool& front_dropped) {
   std::size_t first = text.size(), last = 0;  // around what is no white space

@@ -1,7 +1,7 @@
 // The first part of a tokenizer: what is done to a text, as a whole, before anything else.
 //
-// The steps are those of a `tokenizer.json` (Hugging Face's names and rules) and SentencePiece's own
-// normalizer, which a `tokenizer.model` asks for.
+// The steps are those of a `tokenizer.json` (Hugging Face's names and rules) and SentencePiece's
+// own normalizer, which a `tokenizer.model` asks for.
 #pragma once
 
 #include <memory>
@@ -59,13 +59,14 @@ class Normalizer {
   /// normalized text.
   bool cuttable() const;
 
-  /// `text` must be valid UTF-8. Where `front_dropped` is given, it is set if the beginning of the
-  /// text is no longer there ("first" of a Metaspace step asks).
+  /// `text` must be valid UTF-8, but where SentencePiece's step is the first. Where `front_dropped`
+  /// is given, it is set if the beginning of the text is no longer there ("first" of a Metaspace
+  /// step asks).
   std::string normalize(std::string_view text, bool* front_dropped = nullptr) const;
 
  private:
   std::vector<NormalizerStep> steps_;
-  std::vector<std::unique_ptr<Regex>> patterns_;     // by step; null but for patterns
+  std::vector<std::unique_ptr<Regex>> patterns_;       // by step; null but for patterns
   std::vector<std::unique_ptr<LiteralSet>> literals_;  // by step; the user-defined pieces
 };
 

@@ -1,5 +1,5 @@
-// BPE over characters, with bytes or an unknown token for those that are no pieces: SentencePiece's,
-// and Hugging Face's reading of it.
+// BPE over characters, with bytes or an unknown token for those that are no pieces:
+// SentencePiece's, and Hugging Face's reading of it.
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -64,8 +64,8 @@ class PieceBpeModel final : public SubwordModel {
   }
 
  private:
-  /// Where no piece has U+2581 behind another character, no merge reaches over the front of a run of
-  /// these, so that a text can be cut there.
+  /// Where no piece has U+2581 behind another character, no merge reaches over the front of a run
+  /// of these, so that a text can be cut there.
   bool can_cut_at_spaces(const TokenizerModel& model) const {
     if (spec_.ignore_merges || index_->find(kSpaceSymbol) < 0) return false;
     return std::none_of(model.tokens.begin(), model.tokens.end(), [](const Token& token) {
@@ -96,7 +96,8 @@ class PieceBpeModel final : public SubwordModel {
     }
   }
 
-  /// SentencePiece: what is unknown when nothing merges any more becomes bytes or the unknown token.
+  /// SentencePiece: what is unknown when nothing merges any more becomes bytes or the unknown
+  /// token.
   void encode_ranked(std::string_view text, Scratch& scratch,
                      std::vector<std::int32_t>& ids) const {
     std::vector<std::int32_t>& tokens = scratch.tokens;

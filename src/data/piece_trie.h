@@ -42,7 +42,7 @@ class PieceTrie {
   }
 
  private:
-  MergeTable edges_;  // (node, byte) -> node
+  MergeTable edges_;                      // (node, byte) -> node
   std::vector<std::int32_t> values_{-1};  // by node; -1: no piece ends here
 };
 

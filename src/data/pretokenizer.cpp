@@ -43,8 +43,8 @@ std::vector<Span> arrange(std::vector<Span> spans, Behavior behavior) {
   std::vector<Span> out;
   bool after_match = false;
   for (const Span& span : spans) {
-    const bool joins = behavior == Behavior::contiguous ? span.match == after_match
-                                                        : span.match && !after_match;
+    const bool joins =
+        behavior == Behavior::contiguous ? span.match == after_match : span.match && !after_match;
     after_match = span.match;
     if (!joins || out.empty()) {
       out.push_back(span);

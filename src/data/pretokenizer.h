@@ -1,8 +1,8 @@
 // The part of a tokenizer that cuts text into words; no token crosses the border between two.
 //
 // The steps are those of a `tokenizer.json` (Hugging Face's names and rules), each applied to the
-// words of the one before. A pattern alone, which is what GPT-2, Llama 3 and Qwen have, gives its words
-// one by one; else there is a list of them.
+// words of the one before. A pattern alone, which is what GPT-2, Llama 3 and Qwen have, gives its
+// words one by one; else there is a list of them.
 #pragma once
 
 #include <cstdint>

@@ -47,8 +47,8 @@ Piece read_piece(ProtobufFields fields) {
     if (fields.number() == 1) piece.text = fields.text();
     if (fields.number() == 2) piece.score = fields.real();
     if (fields.number() == 3) {
-      require_input(fields.integer() >= 1 && fields.integer() <= 6, "a piece of the unknown type {}",
-                    fields.integer());
+      require_input(fields.integer() >= 1 && fields.integer() <= 6,
+                    "a piece of the unknown type {}", fields.integer());
       piece.type = static_cast<PieceType>(fields.integer());
     }
   }
@@ -117,7 +117,8 @@ void check(const File& file) {
     require_input(!byte || (file.byte_fallback && byte_of_piece(piece.text)),
                   "piece {}, {:?}, is of the type byte", id, piece.text);
     require_input(file.model_type != kBpe || piece.type != PieceType::unused,
-                  "piece {}, {:?}, is unused, which is not supported in a BPE model", id, piece.text);
+                  "piece {}, {:?}, is unused, which is not supported in a BPE model", id,
+                  piece.text);
   }
   for (int byte = 0; file.byte_fallback && byte < 256; ++byte) {
     const std::string text = piece_of_byte(static_cast<std::uint8_t>(byte));
@@ -187,7 +188,7 @@ Unigram unigram_of(const File& file, std::int32_t unknown) {
   unigram.arithmetic = Unigram::Arithmetic::sentence_piece;
   unigram.unknown_score = lowest - kUnknownPenalty;
   for (const Piece& piece : file.pieces) {
-    const double bonus = static_cast<float>(piece.text.size()) * highest - 0.1;
+    const auto bonus = static_cast<float>(static_cast<float>(piece.text.size()) * highest - 0.1);
     unigram.scores.push_back(piece.type == PieceType::user_defined ? bonus : piece.score);
     unigram.searchable.push_back(is_text(piece.type) && piece.type != PieceType::unused);
   }

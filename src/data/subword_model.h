@@ -43,8 +43,8 @@ class SubwordModel {
   virtual std::size_t front(std::string_view text) const { return text.size(); }
 };
 
-/// Each keeps what it needs of `model`, and `index`, which is that of the model. InputError where the
-/// model contradicts itself.
+/// Each keeps what it needs of `model`, and `index`, which is that of the model. InputError where
+/// the model contradicts itself.
 std::unique_ptr<SubwordModel> make_byte_bpe(const TokenizerModel& model,
                                             std::shared_ptr<const TokenIndex> index);
 std::unique_ptr<SubwordModel> make_piece_bpe(const TokenizerModel& model,

@@ -21,19 +21,24 @@ struct Special {
 };
 
 struct Encoding {
-  std::string_view name;     // in file names
-  std::string_view id;       // that it is kept under
-  std::size_t ranks;         // of the published file
+  std::string_view name;  // in file names
+  std::string_view id;    // that it is kept under
+  std::size_t ranks;      // of the published file
   std::string_view pattern;
   std::vector<Special> specials;
 };
 
 std::vector<Special> llama3_specials() {
-  std::vector<Special> out{{"<|begin_of_text|>", 0},          {"<|end_of_text|>", 1},
-                           {"<|reserved_special_token_0|>", 2}, {"<|reserved_special_token_1|>", 3},
-                           {"<|reserved_special_token_2|>", 4}, {"<|reserved_special_token_3|>", 5},
-                           {"<|start_header_id|>", 6},        {"<|end_header_id|>", 7},
-                           {"<|reserved_special_token_4|>", 8}, {"<|eot_id|>", 9}};
+  std::vector<Special> out{{"<|begin_of_text|>", 0},
+                           {"<|end_of_text|>", 1},
+                           {"<|reserved_special_token_0|>", 2},
+                           {"<|reserved_special_token_1|>", 3},
+                           {"<|reserved_special_token_2|>", 4},
+                           {"<|reserved_special_token_3|>", 5},
+                           {"<|start_header_id|>", 6},
+                           {"<|end_header_id|>", 7},
+                           {"<|reserved_special_token_4|>", 8},
+                           {"<|eot_id|>", 9}};
   for (int i = 5; i < 251; ++i) {
     out.push_back({fmt::format("<|reserved_special_token_{}|>", i), i + 5});
   }
@@ -107,7 +112,8 @@ const Encoding& encoding_of(const std::string& name, std::size_t ranks) {
   std::string known;
   for (const Encoding& encoding : encodings()) {
     if (encoding.ranks == ranks) return encoding;
-    known += fmt::format("{}{} ({} ranks)", known.empty() ? "" : ", ", encoding.name, encoding.ranks);
+    known +=
+        fmt::format("{}{} ({} ranks)", known.empty() ? "" : ", ", encoding.name, encoding.ranks);
   }
   fail_input(
       "{} ranks under a name that is none of an encoding: how text is cut into words is not known; "

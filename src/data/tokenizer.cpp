@@ -31,8 +31,12 @@ Tokenizer::Tokenizer(TokenizerModel model)
   const auto splits = [](const PretokenizerStep& step) {
     return std::holds_alternative<SplitStep>(step);
   };
-  wants_utf8_ = !model_.byte_level() || !normalizer_.empty() ||
-                std::any_of(model_.pretokenizer.begin(), model_.pretokenizer.end(), splits);
+  // SentencePiece's own normalizer sees the bytes as they are.
+  const bool own = !model_.normalizer.empty() &&
+                   std::holds_alternative<SentencePieceStep>(model_.normalizer.front());
+  wants_utf8_ =
+      !own && (!model_.byte_level() || !normalizer_.empty() ||
+               std::any_of(model_.pretokenizer.begin(), model_.pretokenizer.end(), splits));
 }
 
 /// Gives added tokens that the vocabulary lacks their place in it.
@@ -67,10 +71,11 @@ void Tokenizer::index_added() {
 /// Pieces end behind a newline between two characters that are not white space.
 bool Tokenizer::find_cuttable() const {
   const bool words = normalizer_.cuttable() && pretokenizer_.cuttable();
-  return words && std::none_of(model_.added.begin(), model_.added.end(), [](const AddedToken& token) {
-    const bool looks_around = token.strip_left || token.strip_right || token.single_word;
-    return looks_around || token.content.find('\n') != token.content.npos;
-  });
+  return words &&
+         std::none_of(model_.added.begin(), model_.added.end(), [](const AddedToken& token) {
+           const bool looks_around = token.strip_left || token.strip_right || token.single_word;
+           return looks_around || token.content.find('\n') != token.content.npos;
+         });
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, AddedTokens added) const {

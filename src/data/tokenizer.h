@@ -50,8 +50,8 @@ class Tokenizer {
   std::optional<std::int32_t> find_token(std::string_view text) const;
 
   /// The token between documents: the one that the file names, else "<|endoftext|>",
-  /// "<|end_of_text|>", "</s>", "<eos>" or "<|im_end|>", the first of these that was added. InputError
-  /// where there is none.
+  /// "<|end_of_text|>", "</s>", "<eos>" or "<|im_end|>", the first of these that was added.
+  /// InputError where there is none.
   std::int32_t end_of_text() const;
 
   /// Whether the tokens of a text cut as `ReaderOptions::piece_bytes` says are those of the whole.

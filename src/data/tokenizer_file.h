@@ -1,9 +1,9 @@
-// A tokenizer as a file of any kind that is read: `tokenizer.json` (Hugging Face), `tokenizer.model`
-// (SentencePiece; Llama 3's is one of tiktoken's) or NAME.tiktoken. What the file holds decides, not
-// its name.
+// A tokenizer as a file of any kind that is read: `tokenizer.json` (Hugging Face),
+// `tokenizer.model` (SentencePiece; Llama 3's is one of tiktoken's) or NAME.tiktoken. What the file
+// holds decides, not its name.
 //
-// Runs, checkpoints and exports keep the file itself, so that what reads it later is what read it at
-// first.
+// Runs, checkpoints and exports keep the file itself, so that what reads it later is what read it
+// at first.
 #pragma once
 
 #include <filesystem>
@@ -29,8 +29,8 @@ std::optional<std::filesystem::path> find_tokenizer(const std::filesystem::path&
 /// "tokenizer.json", "tokenizer.model" or "ENCODING.tiktoken".
 std::string kept_tokenizer_name(const std::filesystem::path& path);
 
-/// Copies the file into `directory` under that name, in place of any other tokenizer there. Returns the
-/// copy's path.
+/// Copies the file into `directory` under that name, in place of any other tokenizer there. Returns
+/// the copy's path.
 std::filesystem::path keep_tokenizer(const std::filesystem::path& path,
                                      const std::filesystem::path& directory);
 

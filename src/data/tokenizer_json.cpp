@@ -45,8 +45,8 @@ class Reader {
     constexpr std::size_t kGaps = 1 << 16;
     const JsonNode vocabulary = root_["model"]["vocab"];
     const JsonNode added = root_["added_tokens"];
-    const std::size_t tokens = vocabulary.value().is_array() ? vocabulary.array_size()
-                                                             : vocabulary.object().size();
+    const std::size_t tokens =
+        vocabulary.value().is_array() ? vocabulary.array_size() : vocabulary.object().size();
     return tokens + (added.is_null() ? 0 : added.array_size()) + kGaps;
   }
 

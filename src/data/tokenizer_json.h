@@ -1,9 +1,9 @@
 // Hugging Face's `tokenizer.json`.
 //
-// Read: byte-level BPE (GPT-2, Llama 3, Qwen and kin), BPE over characters with byte fallback (Llama
-// 2, Mistral, Gemma), Unigram (T5, XLM-R); the normalizers, pre-tokenizers and decoders that these
-// families use; added tokens with all their flags. Whatever else the file asks for is refused with its
-// JSON path: ids would differ from the original's.
+// Read: byte-level BPE (GPT-2, Llama 3, Qwen and kin), BPE over characters with byte fallback
+// (Llama 2, Mistral, Gemma), Unigram (T5, XLM-R); the normalizers, pre-tokenizers and decoders that
+// these families use; added tokens with all their flags. Whatever else the file asks for is refused
+// with its JSON path: ids would differ from the original's.
 //
 // Written: what the BPE trainer makes, with merges as "a b", which every version of `tokenizers`
 // reads. Tokenizers that came as a file are kept as that file (tokenizer_file.h).

@@ -22,7 +22,8 @@ std::string quoted(const std::string& text) {
   }
 }
 
-/// The pattern of a byte-level tokenizer that cuts words by one pattern, or by none, and does no more.
+/// The pattern of a byte-level tokenizer that cuts words by one pattern, or by none, and does no
+/// more.
 std::optional<std::string> pattern_of(const TokenizerModel& model) {
   if (!model.byte_level() || !model.normalizer.empty() || !model.ranks.empty()) return std::nullopt;
   if (model.pretokenizer.empty()) return "";
@@ -58,8 +59,8 @@ std::string added_json(const TokenizerModel& model) {
     out += fmt::format(
         R"({}
     {{"id": {}, "content": {}, "single_word": {}, "lstrip": {}, "rstrip": {}, "normalized": {}, "special": {}}})",
-        out.empty() ? "" : ",", token.id, quoted(token.content), token.single_word, token.strip_left,
-        token.strip_right, token.normalized, token.special);
+        out.empty() ? "" : ",", token.id, quoted(token.content), token.single_word,
+        token.strip_left, token.strip_right, token.normalized, token.special);
   }
   return out;
 }
@@ -129,8 +130,8 @@ std::string to_tokenizer_json(const Tokenizer& tokenizer) {
 }}
 )",
                      added_json(model), pre_tokenizer_json(*pattern), processor,
-                     byte_level_json(true, true), std::get<ByteBpe>(model.subwords).ignore_merges, vocabulary_json(model),
-                     merges_json(model));
+                     byte_level_json(true, true), std::get<ByteBpe>(model.subwords).ignore_merges,
+                     vocabulary_json(model), merges_json(model));
 }
 
 void save_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& path) {

@@ -16,9 +16,9 @@
 namespace bessemer::data {
 
 struct Token {
-  std::string bytes;     // that it stands for, inside a text; empty: no token has this id
-  bool literal = false;  // byte-level: written as it is in tokenizer.json, not in the byte alphabet;
-                         // only decoded, never produced by merging
+  std::string bytes;       // that it stands for, inside a text; empty: no token has this id
+  bool literal = false;    // byte-level: written as it is in tokenizer.json, not in the byte
+                           // alphabet; only decoded, never produced by merging
   std::string piece = {};  // of other kinds: as the model has it, with U+2581 for a space
 };
 
@@ -31,7 +31,7 @@ struct ByteBpe {
 struct PieceBpe {
   std::optional<std::int32_t> unknown;  // absent: unknown characters are dropped
   bool fuse_unknown = false;            // several in a row are one token
-  bool byte_fallback = false;           // unknown characters become <0x..>, where all of these are there
+  bool byte_fallback = false;  // unknown characters become <0x..>, where all of these are there
   bool ignore_merges = false;
   std::vector<std::string> user_defined;  // pieces that are cut out first (SentencePiece)
 };
@@ -40,7 +40,7 @@ struct PieceBpe {
 /// 2018): of T5, XLM-R.
 struct Unigram {
   enum class Arithmetic { hugging_face, sentence_piece };  // how sums are rounded
-  std::optional<std::int32_t> unknown;                      // absent: such a text is refused
+  std::optional<std::int32_t> unknown;                     // absent: such a text is refused
   bool byte_fallback = false;
   Arithmetic arithmetic = Arithmetic::hugging_face;
   double unknown_score = 0;

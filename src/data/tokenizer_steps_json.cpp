@@ -42,8 +42,8 @@ std::string escaped(std::string_view literal) {
   std::string out;
   for (const char c : literal) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                       byte >= 0x80;
+    const bool plain =
+        (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || byte >= 0x80;
     if (c == '\0') {
       out += R"(\x00)";
     } else {
@@ -85,13 +85,15 @@ NormalizerStep read_normalizer_step(const JsonNode& node) {
   if (type == "NFKD") return UnicodeForm::nfkd;
   if (type == "Prepend") return PrependStep{node["prepend"].text()};
   if (type == "Replace") return read_replace(node);
-  if (type == "Strip") return StripStep{node["strip_left"].flag(true), node["strip_right"].flag(true)};
+  if (type == "Strip")
+    return StripStep{node["strip_left"].flag(true), node["strip_right"].flag(true)};
   if (type == "Lowercase") return LowercaseStep{};
   if (type == "StripAccents") return StripAccentsStep{};
   if (type == "Nmt") return NmtStep{};
   if (type == "Precompiled") return read_charsmap(node);
   node["type"].refuse(
-      "found the normalizer {:?}, expected NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Lowercase, "
+      "found the normalizer {:?}, expected NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, "
+      "Lowercase, "
       "StripAccents, Nmt, Precompiled or Sequence; use a tokenizer without it",
       type);
 }
@@ -130,8 +132,8 @@ PretokenizerStep read_split(const JsonNode& node) {
   const Behavior behavior = read_behavior(node["behavior"]);
   const bool inverted = node["invert"].flag(false);
   // The patterns of byte-level tokenizers match everything, so that nothing is removed.
-  const bool covers = text.text() == kGpt2Pattern || text.text() == kLlama3Pattern ||
-                      text.text() == kQwen2Pattern;
+  const bool covers =
+      text.text() == kGpt2Pattern || text.text() == kLlama3Pattern || text.text() == kQwen2Pattern;
   if (covers && inverted && behavior == Behavior::removed) return PatternStep{text.text()};
   return split_step(literal ? escaped(text.text()) : text.text(), behavior, inverted);
 }
@@ -158,24 +160,29 @@ MetaspaceStep read_metaspace(const JsonNode& node) {
 
 void read_pretokenizer_step(const JsonNode& node, PretokenizerJson& out) {
   constexpr std::string_view kPunctuation = R"([\p{P}$+<=>^`|~])";
+  // \w+|[^\w\s]+ with Rust's \w, which has the zero-width joiners.
+  constexpr std::string_view kWhitespaceWords = R"([\w\x{200c}\x{200d}]+|[^\w\s\x{200c}\x{200d}]+)";
   const std::string& type = node["type"].text();
   if (out.byte_level) node.refuse("a step behind ByteLevel; expected that to be the last");
   if (type == "ByteLevel") {
     out.byte_level = true;
     if (node["add_prefix_space"].flag(true)) out.steps.emplace_back(PrefixSpaceStep{});
-    if (node["use_regex"].flag(true)) out.steps.emplace_back(PatternStep{std::string(kGpt2Pattern)});
+    if (node["use_regex"].flag(true))
+      out.steps.emplace_back(PatternStep{std::string(kGpt2Pattern)});
   } else if (type == "Split") {
     out.steps.push_back(read_split(node));
   } else if (type == "Metaspace") {
     out.steps.emplace_back(read_metaspace(node));
   } else if (type == "Digits") {
-    out.steps.emplace_back(PatternStep{node["individual_digits"].flag(false) ? R"(\p{N})" : R"(\p{N}+)"});
+    out.steps.emplace_back(
+        PatternStep{node["individual_digits"].flag(false) ? R"(\p{N})" : R"(\p{N}+)"});
   } else if (type == "Punctuation") {
     const JsonNode behavior = node["behavior"];
-    out.steps.push_back(split_step(std::string(kPunctuation),
-                                   behavior.is_null() ? Behavior::isolated : read_behavior(behavior)));
+    out.steps.push_back(split_step(std::string(kPunctuation), behavior.is_null()
+                                                                  ? Behavior::isolated
+                                                                  : read_behavior(behavior)));
   } else if (type == "Whitespace") {
-    out.steps.emplace_back(SplitStep{R"(\w+|[^\w\s]+)", Behavior::removed, true});
+    out.steps.emplace_back(SplitStep{std::string(kWhitespaceWords), Behavior::removed, true});
   } else if (type == "WhitespaceSplit") {
     out.steps.emplace_back(SplitStep{R"(\s)", Behavior::removed});
   } else {

@@ -34,7 +34,8 @@ void each_match(std::string_view text, const std::string& pattern, const Mark& m
 
 }  // namespace
 
-UnicodeClasses::UnicodeClasses() : table_(kCodePoints, RuneClass::other), words_(kCodePoints, false) {
+UnicodeClasses::UnicodeClasses()
+    : table_(kCodePoints, RuneClass::other), words_(kCodePoints, false) {
   std::string all;
   for (char32_t rune = 0; rune < kCodePoints; ++rune) {
     if (can_have_a_property(rune)) append_utf8(all, rune);

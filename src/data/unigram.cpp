@@ -1,8 +1,8 @@
-// The most probable segmentation of a word, found in one pass over its characters (Viterbi): time and
-// memory are linear in the word, times the length of the longest piece.
+// The most probable segmentation of a word, found in one pass over its characters (Viterbi): time
+// and memory are linear in the word, times the length of the longest piece.
 //
 // Scores are summed as the original sums them, since the rounding decides between ways of equal
-// score: Hugging Face in fp64; SentencePiece in fp32 with comparisons in fp64.
+// score: Hugging Face in fp64, SentencePiece in fp32.
 #include <algorithm>
 #include <array>
 
@@ -78,30 +78,32 @@ class UnigramModel final : public SubwordModel {
     const auto* const end = reinterpret_cast<const unsigned char*>(word.data()) + word.size();
     for (std::size_t at = 0; at < word.size();) {
       const double before = path[at].score;
-      const auto offer = [&](std::size_t length, double compared, std::int32_t id) {
+      const auto offer = [&](std::size_t length, double score, std::int32_t id) {
         PathNode& node = path[at + length];
-        if (node.begin >= 0 && !(compared > node.score)) return;
-        node = {rounded(compared), id, static_cast<std::int32_t>(at)};
+        const double total = rounded(score + before);
+        if (node.begin >= 0 && !(total > node.score)) return;
+        node = {total, id, static_cast<std::int32_t>(at)};
       };
       char32_t rune = 0;
       const auto* const p = reinterpret_cast<const unsigned char*>(word.data()) + at;
       const auto character = static_cast<std::size_t>(std::max(1, decode_utf8(p, end, rune)));
       bool covered = false;
       trie_.each_front(word.substr(at), [&](std::size_t length, std::int32_t id) {
-        offer(length, spec_.scores[static_cast<std::size_t>(id)] + before, id);
+        offer(length, spec_.scores[static_cast<std::size_t>(id)], id);
         covered |= length == character;
       });
-      if (!covered) offer_unknown(character, before, offer);
+      if (!covered) offer_unknown(character, offer);
       at += character;
     }
   }
 
   template <typename Offer>
-  void offer_unknown(std::size_t length, double before, const Offer& offer) const {
-    require_input(spec_.unknown.has_value(),
-                  "a character of the text is in no token, and the tokenizer has no unknown token; use "
-                  "another tokenizer or take the character out");
-    offer(length, rounded(spec_.unknown_score + before), *spec_.unknown);
+  void offer_unknown(std::size_t length, const Offer& offer) const {
+    require_input(
+        spec_.unknown.has_value(),
+        "a character of the text is in no token, and the tokenizer has no unknown token; use "
+        "another tokenizer or take the character out");
+    offer(length, spec_.unknown_score, *spec_.unknown);
   }
 
   /// A run of unknown characters: one token, or the bytes.

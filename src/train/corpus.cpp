@@ -197,8 +197,7 @@ void check_sources(const config::RunConfig& config) {
   const std::optional<std::filesystem::path> tokenizer = named_tokenizer(config);
   if (!tokenizer) return;
   require_input(std::filesystem::exists(*tokenizer),
-                "{}: no such file; data.tokenizer names the tokenizer to use",
-                tokenizer->string());
+                "{}: no such file; data.tokenizer names the tokenizer to use", tokenizer->string());
   data::load_tokenizer(*tokenizer);
 }
 

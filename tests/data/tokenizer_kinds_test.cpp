@@ -27,10 +27,18 @@ std::filesystem::path golden(const std::string& name) {
   return std::filesystem::path(BESSEMER_SOURCE_DIR) / "tests/data/golden" / name;
 }
 
-const std::vector<std::string> kFiles{
-    "sp_bpe.model", "sp_unigram.model", "llama2.json",      "mistral.json",
-    "gemma.json",   "t5.json",          "xlmr.json",        "normalizers.json",
-    "gpt2.json",    "llama3.json",      "tiny_cl100k_base.tiktoken", "tiny_o200k_base.tiktoken"};
+const std::vector<std::string> kFiles{"sp_bpe.model",
+                                      "sp_unigram.model",
+                                      "llama2.json",
+                                      "mistral.json",
+                                      "gemma.json",
+                                      "t5.json",
+                                      "xlmr.json",
+                                      "normalizers.json",
+                                      "gpt2.json",
+                                      "llama3.json",
+                                      "tiny_cl100k_base.tiktoken",
+                                      "tiny_o200k_base.tiktoken"};
 
 TEST(TokenizerKinds, GiveTheIdsAndTextsOfTheOriginals) {
   for (const std::string& file : kFiles) {
@@ -70,8 +78,8 @@ TEST(TokenizerKinds, TheCacheChangesNothing) {
 
 TEST(TokenizerKinds, OnlyByteLevelTokenizersKeepBytesThatAreNotUtf8) {
   const std::string text = "a\xff\xfe z\xc3";
-  EXPECT_EQ(load_tokenizer(golden("tiny_cl100k_base.tiktoken")).decode(
-                load_tokenizer(golden("tiny_cl100k_base.tiktoken")).encode(text)),
+  EXPECT_EQ(load_tokenizer(golden("tiny_cl100k_base.tiktoken"))
+                .decode(load_tokenizer(golden("tiny_cl100k_base.tiktoken")).encode(text)),
             text);
   const Tokenizer pieces = load_tokenizer(golden("sp_bpe.model"));
   EXPECT_EQ(pieces.decode(pieces.encode(text)), "a\uFFFD\uFFFD z\uFFFD");
@@ -199,7 +207,8 @@ TEST(TokenizerJson, NamesWhatIsWrongInPieces) {
     json value;
     std::string expected;
   } rows[] = {
-      {"t5.json", "/model/vocab/7", json::array({"x"}), "model.vocab[7]: found array, expected a piece"},
+      {"t5.json", "/model/vocab/7", json::array({"x"}),
+       "model.vocab[7]: found array, expected a piece"},
       {"t5.json", "/model/vocab/7/1", "x", "model.vocab[7][1]: found string, expected a number"},
       {"t5.json", "/model/unk_id", 100000, "model.unk_id: id 100000 is out of range"},
       {"t5.json", "/normalizer/normalizers/0/precompiled_charsmap", "?", "not base64"},
@@ -234,14 +243,15 @@ void expect_survives(const std::string& bytes, const std::string& name) {
 }
 
 TEST(TokenizerFile, SurvivesDamage) {
-  for (const std::string file :
-       {"sp_bpe.model", "sp_unigram.model", "llama2.json", "t5.json", "tiny_cl100k_base.tiktoken"}) {
+  for (const std::string file : {"sp_bpe.model", "sp_unigram.model", "llama2.json", "t5.json",
+                                 "tiny_cl100k_base.tiktoken"}) {
     const std::string good = read_file(golden(file));
     const CounterRng rng(11, 0, 0);
     for (std::uint32_t i = 0; i < 60; ++i) {
       expect_survives(good.substr(0, rng.word(3 * i) % good.size()), file);
       std::string flipped = good;
-      flipped[rng.word(3 * i + 1) % good.size()] ^= static_cast<char>(1 << (rng.word(3 * i + 2) % 8));
+      flipped[rng.word(3 * i + 1) % good.size()] ^=
+          static_cast<char>(1 << (rng.word(3 * i + 2) % 8));
       expect_survives(flipped, file);
     }
   }

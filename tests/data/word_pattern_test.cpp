@@ -59,7 +59,8 @@ TEST(WordPattern, Llama3Words) {
 
 // The hand-written scanners are PCRE2's patterns, bit for bit.
 TEST(WordPattern, ScannersCutAsPcre2Does) {
-  for (const std::string_view pattern : {kGpt2Pattern, kLlama3Pattern, kQwen2Pattern, kCl100kPattern}) {
+  for (const std::string_view pattern :
+       {kGpt2Pattern, kLlama3Pattern, kQwen2Pattern, kCl100kPattern}) {
     const WordPattern scanner{std::string(pattern)};
     const WordPattern reference{std::string(pattern), WordPattern::Engine::pcre2};
     ASSERT_TRUE(scanner.cuttable());

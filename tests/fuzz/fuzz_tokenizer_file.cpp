@@ -1,5 +1,5 @@
-// Any bytes as a tokenizer's file of any kind: refused with an InputError, or a tokenizer that encodes
-// and decodes, the same with its cache and without.
+// Any bytes as a tokenizer's file of any kind: refused with an InputError, or a tokenizer that
+// encodes and decodes, the same with its cache and without.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,8 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   try {
     const Tokenizer tokenizer = parse_tokenizer(bytes, "fuzz_cl100k_base");
-    const std::string text = "It's <sym> mill\u2581 e\u0301 \u00bd\r\n\n <mask> " +
-                             std::string(bytes.substr(0, 200));
+    const std::string text =
+        "It's <sym> mill\u2581 e\u0301 \u00bd\r\n\n <mask> " + std::string(bytes.substr(0, 200));
     Encoder encoder(tokenizer);
     std::vector<std::int32_t> once, twice;
     encoder.encode(text, AddedTokens::as_ids, once);

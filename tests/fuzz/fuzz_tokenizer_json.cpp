@@ -1,5 +1,5 @@
-// Any bytes as a tokenizer.json: refused with an InputError, or a tokenizer. One like those that are
-// trained here gives every text back, and its own file reads back the same.
+// Any bytes as a tokenizer.json: refused with an InputError, or a tokenizer. One like those that
+// are trained here gives every text back, and its own file reads back the same.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
