@@ -1,22 +1,26 @@
 // What recomputation saves and what it costs: activation bytes as planned and the time of a step,
-// for each policy and for "auto" at several budgets, as a Markdown table.
+// for each of some choices, as a Markdown table.
 //
 //   recompute_step --run examples/gpt2-124m.toml --sequences 2 --length 1024
-//   recompute_step --run examples/gpt2-124m.toml --sequences 2 --stash int8
+//   recompute_step --run examples/gpt2-124m.toml --sequences 2 --choices 0.45,int8,int8:0.3
 //
-// The choices take turns within one run, a warm-up step and the timed ones each, so that what the
-// machine does meanwhile happens to all; a time is a median over all turns. The processor time of
-// the step, all threads together, is beside it: with --threads 1 that is the figure to take where
-// other work runs. Every step's loss and gradient norm must have the bits they have where
-// everything is kept. With --stash int8 all but the first choice have their stash in 8 bits
-// (passes/compress_stash.h): their first losses must be those of the first choice too. Budgets are
-// parts of what the first choice takes either way.
+// A choice is a policy (none, selective, full) or the part of all activations that "auto" may take,
+// and with int8: in front of it, or for `none` int8 alone, the stash is in 8 bits
+// (passes/compress_stash.h). Everything kept as it is comes first, unasked: it is what the others
+// are held against.
+//
+// The choices take turns of two steps, the second timed, in one arena that all of them use: what
+// the machine does meanwhile happens to all, and memory that lies well or badly for one does so for
+// all. A measured step is the median over the rounds, and the sum of each instruction's median over
+// the rounds: what disturbs a step disturbs few of its instructions, so that the sum is the
+// steadier figure. The first step must have the loss and gradient norm it has where everything is
+// kept, bit for bit; with the stash in 8 bits, that loss, and a norm that all of these share.
 #include <algorithm>
-#include <chrono>
-#include <cstring>
-#include <ctime>
+#include <array>
+#include <cmath>
+#include <cstdlib>
 #include <iostream>
-#include <span>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -43,19 +47,19 @@ using Stash = passes::StashFormat;
 
 struct Options {
   std::string run;
-  Stash stash = Stash::same;
   std::int64_t sequences = 2, length = 1024;
-  int rounds = 2, steps = 1;  // timed steps of each turn
-  int threads = 0;            // 0: all cores
-  std::vector<double> fractions{0.8, 0.65, 0.45, 0.3, 0.2};
+  int rounds = 3;
+  int threads = 0;  // 0: all cores
+  std::vector<std::string> choices{"selective", "full", "0.8", "0.65", "0.45", "0.3", "0.2"};
   bool frontier = false;
 };
 
 struct Contender {
   std::string name;
+  Stash stash;
   plan::Plan plan;
-  std::vector<double> seconds = {};
-  std::vector<double> processor_seconds = {};
+  std::vector<double> seconds = {};                           // of each timed step
+  std::map<std::string, std::vector<double>> by_instruction;  // the same, of each part of it
 
   const plan::Program& program() const { return plan.program("accumulate_first"); }
 };
@@ -133,53 +137,65 @@ data::GlobalBatch random_batch(const models::Architecture& architecture, const O
   return batch;
 }
 
-double processor_time() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+// Runs a step's programs, of which a run has filled the inputs, and adds what they take.
+void time_step(Contender& contender, const runtime::Executor& executor) {
+  double sum = 0;
+  for (const char* name : {"accumulate_first", "update", "refresh"}) {
+    const auto program = executor.find(name);
+    if (!program.valid()) continue;
+    executor.run_profiled(program, [&](std::size_t i, double seconds) {
+      contender.by_instruction[fmt::format("{} {}", name, i)].push_back(seconds);
+      sum += seconds;
+    });
+  }
+  contender.seconds.push_back(sum);
+}
 
-// One turn: steps from the same start. Adds their times; gives losses and norms.
-std::vector<double> take_turn(Contender& contender, const models::Architecture& architecture,
-                              const data::GlobalBatch& batch, int steps) {
-  const runtime::Executor executor(contender.plan);
+// One turn: two steps, the second timed. Gives loss and norm of the first.
+std::array<double, 2> take_turn(Contender& contender, const models::Architecture& architecture,
+                                const data::GlobalBatch& batch,
+                                const std::shared_ptr<const Arena>& arena) {
+  runtime::ExecutorOptions options;
+  options.device_arena = arena;
+  const runtime::Executor executor(contender.plan, options);
   train::draw_parameters(architecture, 1, train::into(executor));
   const train::StepRunner runner(executor, 1);
   runner.refresh();
-  std::vector<double> results;
-  for (int step = 1; step <= steps + 1; ++step) {
-    const double processor_start = processor_time();
-    const auto start = std::chrono::steady_clock::now();
-    const train::StepResult result = runner.run(batch, 1e-3, step);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    results.insert(results.end(), {result.loss, result.gradient_norm});
-    if (step == 1) continue;  // it touches the memory
-    contender.seconds.push_back(seconds.count());
-    contender.processor_seconds.push_back(processor_time() - processor_start);
-  }
-  return results;
+  const train::StepResult first = runner.run(batch, 1e-3, 1);  // touches the memory, too
+  time_step(contender, executor);
+  return {first.loss, first.gradient_norm};
 }
 
 double median(std::vector<double> values) {
+  if (values.empty()) return std::nan("");  // nothing was timed
   std::sort(values.begin(), values.end());
   const std::size_t middle = values.size() / 2;
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+double sum_of_medians(const Contender& contender) {
+  double sum = 0;
+  for (const auto& [instruction, seconds] : contender.by_instruction) sum += median(seconds);
+  return sum;
+}
+
 void print_table(const std::vector<Contender>& contenders) {
   const Contender& none = contenders.front();
   constexpr double kMiB = 1 << 20;
-  const auto percent = [](double part, double whole) { return 100 * (part / whole - 1); };
+  const auto more = [](double part, double whole) { return 100 * (part / whole - 1); };
   std::cout << "| recompute | activations, MiB | less | predicted step | added | measured step | "
-               "added | processor time | added |\n|---|---|---|---|---|---|---|---|---|\n";
-  const double none_seconds = median(none.seconds);
-  const double none_processor = median(none.processor_seconds);
+               "added | by instruction | added |\n|---|---|---|---|---|---|---|---|---|\n";
+  const auto all = static_cast<double>(none.program().transient_bytes);
   for (const Contender& c : contenders) {
     const auto bytes = static_cast<double>(c.program().transient_bytes);
     const double predicted = plan::predicted_step_seconds(c.plan, 1);
     std::cout << fmt::format(
         "| {} | {:.1f} | {:.1f}% | {:.3f} s | {:.1f}% | {:.3f} s | {:.1f}% | {:.3f} s | {:.1f}% "
         "|\n",
-        c.name, bytes / kMiB, -percent(bytes, static_cast<double>(none.program().transient_bytes)),
-        predicted, percent(predicted, plan::predicted_step_seconds(none.plan, 1)),
-        median(c.seconds), percent(median(c.seconds), none_seconds), median(c.processor_seconds),
-        percent(median(c.processor_seconds), none_processor));
+        c.name, bytes / kMiB, -more(bytes, all), predicted,
+        more(predicted, plan::predicted_step_seconds(none.plan, 1)), median(c.seconds),
+        more(median(c.seconds), median(none.seconds)), sum_of_medians(c),
+        more(sum_of_medians(c), sum_of_medians(none)));
   }
 }
 
@@ -191,52 +207,59 @@ void print_frontier(const std::vector<passes::RecomputePoint>& frontier) {
   }
 }
 
-// The first keeps everything as it is.
-std::vector<Contender> contenders_of(const Options& options, Compiler& compiler) {
+passes::RecomputePolicy policy_named(const std::string& name) {
   using Policy = passes::RecomputePolicy;
-  std::vector<Contender> contenders;
-  const auto add = [&](const std::string& name, plan::Plan plan) {
-    contenders.push_back({options.stash == Stash::int8 ? "int8, " + name : name, std::move(plan)});
-  };
-  const auto policy = [&](Policy which) {
-    return compiler.plan(compiler.graphs(which, options.stash));
-  };
-  contenders.push_back({"none", compiler.plan(compiler.graphs(Policy::none, Stash::same))});
-  // With int8 `none` makes again what `selective` does.
-  if (options.stash == Stash::int8) add("none", policy(Policy::none));
-  if (options.stash == Stash::same) add("selective", policy(Policy::selective));
-  add("full", policy(Policy::full));
-  const auto all = static_cast<double>(contenders[0].program().transient_bytes);
-  for (const double fraction : options.fractions) {
-    add(fmt::format("auto, {:.0f}%", 100 * fraction),
-        compiler.plan_within(fraction * all, options.stash));
+  if (name == "selective") return Policy::selective;
+  if (name == "full") return Policy::full;
+  require_input(name == "none", "--choices: '{}' is no policy and no part of 1", name);
+  return Policy::none;
+}
+
+Contender contender_of(const std::string& choice, std::size_t all_bytes, Compiler& compiler) {
+  const bool in_8_bits = choice == "int8" || choice.starts_with("int8:");
+  const Stash stash = in_8_bits ? Stash::int8 : Stash::same;
+  const std::string rest = choice == "int8" ? "none" : choice.substr(in_8_bits ? 5 : 0);
+  char* end = nullptr;
+  const double part = std::strtod(rest.c_str(), &end);
+  if (end != rest.c_str() && *end == '\0') {
+    return {choice, stash, compiler.plan_within(part * static_cast<double>(all_bytes), stash)};
+  }
+  return {choice, stash, compiler.plan(compiler.graphs(policy_named(rest), stash))};
+}
+
+std::vector<Contender> contenders_of(const Options& options, Compiler& compiler) {
+  std::vector<Contender> contenders{contender_of("none", 0, compiler)};
+  const std::size_t all = contenders.front().program().transient_bytes;
+  for (const std::string& choice : options.choices) {
+    contenders.push_back(contender_of(choice, all, compiler));
   }
   return contenders;
 }
 
-bool same_bits(std::span<const double> a, std::span<const double> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+Stash frontier_stash(const Options& options) {
+  return options.choices == std::vector<std::string>{"int8"} ? Stash::int8 : Stash::same;
 }
 
 void run(const Options& options) {
   if (options.threads > 0) set_thread_count(options.threads);
   Compiler compiler(options);
-  if (options.frontier) return print_frontier(compiler.frontier(options.stash));
+  if (options.frontier) return print_frontier(compiler.frontier(frontier_stash(options)));
   std::vector<Contender> contenders = contenders_of(options, compiler);
+  if (options.rounds == 0) return print_table(contenders);
   const data::GlobalBatch batch = random_batch(compiler.architecture(), options);
-  std::vector<double> first, expected;  // of the first contender, of all the others
-  for (int round = 0; round < options.rounds; ++round) {
+  std::size_t most = 0;
+  for (const Contender& contender : contenders) most = std::max(most, contender.plan.arena_bytes);
+  const auto arena = std::make_shared<const Arena>(most);
+  std::map<Stash, std::array<double, 2>> expected;
+  for (int round = 1; round <= options.rounds; ++round) {
     for (Contender& contender : contenders) {
-      const auto results = take_turn(contender, compiler.architecture(), batch, options.steps);
-      const bool is_first = &contender == &contenders.front();
-      std::vector<double>& known = is_first || options.stash == Stash::same ? first : expected;
-      if (known.empty()) known = results;
-      require(same_bits(results, known) && results[0] == first[0],
-              "{}: losses or gradient norms differ from those where everything is kept",
+      const auto first = take_turn(contender, compiler.architecture(), batch, arena);
+      const auto known = expected.try_emplace(contender.stash, first).first->second;
+      require(first == known && first[0] == expected.at(Stash::same)[0],
+              "{}: loss or gradient norm differ from those where everything is kept",
               contender.name);
-      std::cerr << fmt::format("round {} {}: {:.3f} s, processor {:.3f} s\n", round + 1,
-                               contender.name, contender.seconds.back(),
-                               contender.processor_seconds.back());
+      std::cerr << fmt::format("round {} {}: {:.3f} s\n", round, contender.name,
+                               contender.seconds.back());
     }
   }
   print_table(contenders);
@@ -249,18 +272,15 @@ int main(int argc, char** argv) {
   bessemer::bench::Options options;
   CLI::App app{"Activation bytes and step time under each recomputation policy"};
   app.add_option("--run", options.run, "run file: the model and its recipe")->required();
-  std::string stash = "same";
-  app.add_option("--stash", stash, "as in precision.stash")->check(CLI::IsMember({"same", "int8"}));
   app.add_option("--sequences", options.sequences);
   app.add_option("--length", options.length);
-  app.add_option("--rounds", options.rounds);
-  app.add_option("--steps", options.steps, "timed steps of each turn");
+  app.add_option("--rounds", options.rounds, "0: plans only");
   app.add_option("--threads", options.threads, "0: all cores");
-  app.add_option("--fractions", options.fractions, "budgets of auto: parts of all activations")
-      ->delimiter(',');
-  app.add_flag("--frontier", options.frontier, "print the points that auto chooses from, and end");
+  app.add_option("--choices", options.choices, "what is measured beside none")->delimiter(',');
+  app.add_flag("--frontier", options.frontier,
+               "print the points that auto chooses from, and end; with --choices int8 those in "
+               "8 bits");
   CLI11_PARSE(app, argc, argv);
-  if (stash == "int8") options.stash = bessemer::bench::Stash::int8;
   try {
     bessemer::bench::run(options);
   } catch (const std::exception& error) {

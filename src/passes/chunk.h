@@ -3,11 +3,11 @@
 //
 // chunk_head makes the chunk of the head and loss smaller.
 //
-// chunk_mlp cuts what lies between the products that make an MLP's hidden values again in backward
-// and those that use them: for each part of the rows the whole of it, with the gradients of the
-// weights added up from part to part. Where a hidden value comes from forward, nothing is cut. Runs
-// after `recompute`. Liu and Abbeel, "Blockwise parallel transformer for large context models",
-// 2023, do the like in both passes.
+// chunk_mlp cuts what lies between the nodes that make an MLP's hidden values in backward, again or
+// from 8 bits, and those that use them: for each part of the rows the whole of it, with the
+// gradients of the weights added up from part to part. Of a hidden value that comes from forward it
+// takes the rows. Runs after `recompute`. Liu and Abbeel, "Blockwise parallel transformer for large
+// context models", 2023, do the like in both passes.
 //
 // Numbers do not change: a row has nothing to do with another but in sums over rows, and these go
 // on from part to part in the same order (kernels/cpu/gemm.h and reduce_sum.cpp). Where a kernel

@@ -67,6 +67,7 @@ class Finder {
  private:
   const ir::Node& node(int i) const { return graph_.nodes()[static_cast<std::size_t>(i)]; }
   bool is_view(int i) const { return ops::definition_of(node(i).op).is_view; }
+  bool is_restoring(int i) const { return node(i).op == "dequantize_blocks"; }
 
   // By what they show: users of a view are users of its root.
   void find_users() {
@@ -84,31 +85,40 @@ class Finder {
   // From one activation on to all that shares its hidden values.
   bool close_over(int start) {
     std::vector<ValueId> open;
-    const auto add_hidden = [&](ValueId v) {
+    const auto add_value = [&](ValueId v) {
       if (v != kAbsent && hidden_.insert(stash_.root(v)).second) open.push_back(stash_.root(v));
     };
-    const auto add_activation = [&](int i) {
+    const auto add_node = [&](int i) {
       nodes_.insert(i);
-      for (const ValueId v : node(i).operands) add_hidden(v);
-      for (const ValueId v : node(i).results) add_hidden(v);
+      if (!is_activation(node(i)) && !is_restoring(i)) return;
+      for (const ValueId v : node(i).operands) add_value(v);
+      for (const ValueId v : node(i).results) add_value(v);
     };
-    add_activation(start);
+    add_node(start);
     while (!open.empty()) {
       const ValueId value = open.back();
       open.pop_back();
-      const int maker = stash_.made_by(value);
-      if (maker <= stash_.turn() || outputs_.contains(value)) return false;
-      std::vector<int> around = used_by_[index(value)];
-      around.push_back(maker);
-      for (const int i : around) {
-        if (is_activation(node(i))) {
-          add_activation(i);
-        } else if (takes_part(i, value)) {
-          nodes_.insert(i);
-        } else {
-          return false;
-        }
+      if (outputs_.contains(value)) return false;
+      const bool from_forward = stash_.made_by(value) <= stash_.turn();
+      if (!from_forward && !add_around(value, add_node)) return false;
+      if (!from_forward) continue;
+      hidden_.erase(value);  // there as a whole: the region takes rows of it
+      for (const int i : used_by_[index(value)]) {
+        const bool shares = i > stash_.turn() && (is_activation(node(i)) || is_restoring(i));
+        if (shares && !nodes_.contains(i)) add_node(i);
       }
+    }
+    return true;
+  }
+
+  // What makes a hidden value and what uses it; false where one of them cannot be cut.
+  template <typename AddNode>
+  bool add_around(ValueId value, const AddNode& add_node) {
+    std::vector<int> around = used_by_[index(value)];
+    around.push_back(stash_.made_by(value));
+    for (const int i : around) {
+      if (!is_activation(node(i)) && !takes_part(i, value)) return false;
+      add_node(i);
     }
     return true;
   }
@@ -200,6 +210,7 @@ std::optional<RowRoles> row_roles(const ir::Graph& graph, const ir::Node& node,
   if (is_activation(node)) {
     return RowRoles{std::vector(node.operands.size(), RowRole::rows), RowRole::rows};
   }
+  if (node.op == "dequantize_blocks") return RowRoles{{RowRole::rows}, RowRole::rows};
   if (node.op == "reduce_sum") return roles_of_sum(graph, node);
   if (node.op != "matmul") return std::nullopt;
   const bool divisible =

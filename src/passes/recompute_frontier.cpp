@@ -38,8 +38,9 @@ class Search {
     for (std::size_t length = 1; length == 1 || length * length <= waists.size(); length *= 2) {
       consider_chain(stretches(waists, length));
     }
+    points_ = some(non_dominated(std::move(points_)));
     undo_what_is_in_vain(stretches(waists, 1));
-    return non_dominated(points_);
+    return non_dominated(std::move(points_));
   }
 
  private:
@@ -146,27 +147,50 @@ class Search {
 
   RecomputePoint planned(const Kept& kept) const {
     RecomputePoint point = priced(kept);
-    point.peak_bytes = peak_of_(recompute(graph_, kept));
+    const Peak peak = peak_of_(recompute(graph_, kept));
+    point.peak_bytes = peak.bytes;
+    point.peak_at = peak.at;
     return point;
+  }
+
+  // As many as are planned for one length of stretches, evenly, with the first and the last.
+  std::vector<RecomputePoint> some(std::vector<RecomputePoint> points) const {
+    const std::size_t last = points.size() - 1, count = std::min(last, options_.steps);
+    std::vector<RecomputePoint> chosen;
+    for (std::size_t i = 0; i <= count; ++i) {
+      chosen.push_back(std::move(points[count == 0 ? 0 : i * last / count]));
+    }
+    return chosen;
   }
 
   // Stretches near the end of forward are the first of backward: what is kept there is there no
   // longer than what recomputation would make. Where the peak stands above the stash by no more
-  // than it does with everything kept, it is at the turn, and keeping more must raise it.
+  // than it does with everything kept, it is at the turn, and keeping more must raise it. The more
+  // of these stretches keep everything, the higher the peak: doubling and then halving finds how
+  // many may.
   void undo_what_is_in_vain(const std::vector<Stretch>& stretches) {
-    std::vector<RecomputePoint> found = non_dominated(points_);
     const auto above_stash = [](const RecomputePoint& p) { return p.peak_bytes - p.stash_bytes; };
-    const std::size_t at_the_turn = above_stash(found.front());
-    for (RecomputePoint& point : found) {
-      for (std::size_t s = stretches.size(); s-- > 0 && above_stash(point) > at_the_turn;) {
-        Kept kept = point.kept;
-        for_each_candidate(stretches[s], [&](ValueId v) { kept[index(v)] = true; });
-        const RecomputePoint more = planned(kept);
-        if (more.peak_bytes > point.peak_bytes) break;
-        point = more;
+    const std::size_t at_the_turn = above_stash(points_.front());
+    for (RecomputePoint& point : points_) {
+      if (above_stash(point) <= at_the_turn) continue;
+      const RecomputePoint cheapest = point;
+      std::size_t may = 0, may_not = stretches.size() + 1;  // how many
+      while (may + 1 < may_not) {
+        const std::size_t count = std::min(std::max<std::size_t>(1, 2 * may), (may + may_not) / 2);
+        RecomputePoint more = planned(with_last_kept(cheapest.kept, stretches, count));
+        const bool in_vain = more.peak_bytes <= cheapest.peak_bytes;
+        (in_vain ? may : may_not) = count;
+        if (in_vain) point = std::move(more);
       }
-      points_.push_back(std::move(point));
     }
+  }
+
+  // All that the last `count` stretches can keep, besides.
+  Kept with_last_kept(Kept kept, const std::vector<Stretch>& stretches, std::size_t count) const {
+    for (std::size_t s = stretches.size() - count; s < stretches.size(); ++s) {
+      for_each_candidate(stretches[s], [&](ValueId v) { kept[index(v)] = true; });
+    }
+    return kept;
   }
 
   const ir::Graph& graph_;

@@ -17,7 +17,8 @@
 // 4. Each choice on the way, and each fixed policy, is rewritten and planned; `peak_of` gives the
 //    bytes it really needs, with what recomputation itself keeps alive for a while. From the last
 //    stretch backwards, recomputation that does not lower this peak is undone.
-// 5. What is worse than another choice in both peak and time is dropped.
+// 5. What is worse than another choice in both peak and time is dropped, before 4's last step and
+//    after it.
 //
 // Graphs with at most `exhaustive` values to choose are not searched like this: all subsets are
 // planned, and the frontier is exact.
@@ -38,17 +39,23 @@ struct RecomputePoint {
   Kept kept;                    // for passes::recompute
   Chunking chunking;            // for passes::chunk, of the graph that comes from it
   std::size_t stash_bytes = 0;  // what backward takes from forward
-  std::size_t peak_bytes = 0;   // as `peak_of` says
+  std::size_t peak_bytes = 0;   // as `peak_of` says,
+  int peak_at = 0;              // and at which node
   double added_seconds = 0;     // of the nodes that run again, and of smaller chunks, predicted
 };
 
 struct FrontierOptions {
   std::size_t exhaustive = 12;  // values
-  std::size_t steps = 128;      // planned for each length of stretches, evenly by bytes saved
+  std::size_t steps = 128;      // planned for each length of stretches, evenly by bytes saved; and
+                                // how many choices there are at most, but for the last
 };
 
-/// Planned bytes of a graph that is ready to be planned.
-using PeakOf = std::function<std::size_t(const ir::Graph&)>;
+/// Planned bytes of a graph that is ready to be planned, and the node where it needs them.
+struct Peak {
+  std::size_t bytes = 0;
+  int at = 0;
+};
+using PeakOf = std::function<Peak(const ir::Graph&)>;
 
 /// Sorted by added time, from 0; peaks fall strictly. Never empty.
 std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,

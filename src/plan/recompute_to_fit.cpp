@@ -19,26 +19,27 @@ double seconds_of(const ir::Graph& graph, const cost::MachineDescription& machin
   return sum;
 }
 
+passes::Peak peak_of(const ir::Graph& graph, const cost::MachineDescription& machine) {
+  const Program program = make_plan({&graph}, machine).programs[0];
+  return {program.transient_bytes, program.live_peak_at};
+}
+
 // The choice, and from it on choices in ever smaller chunks, as long as what they are chunks of is
 // where the plan needs most.
 void add_in_chunks(const ir::Graph& ordered, RecomputePoint point,
                    const cost::MachineDescription& machine, std::vector<RecomputePoint>& all) {
+  all.push_back(point);
   const double added = point.added_seconds;
-  double in_whole = 0;
-  for (;;) {
-    const ir::Graph graph = passes::applied(ordered, point, machine.cpu);
-    const Plan plan = make_plan({&graph}, machine);
-    if (point.chunking == passes::Chunking{}) {
-      in_whole = seconds_of(graph, machine);
-    } else {
-      point.added_seconds = added + seconds_of(graph, machine) - in_whole;
-    }
-    point.peak_bytes = plan.programs[0].transient_bytes;
-    const auto finer =
-        passes::finer_at(graph, plan.programs[0].live_peak_at, point.chunking, machine.cpu);
-    all.push_back(point);
-    if (!finer) return;
+  ir::Graph graph = passes::applied(ordered, point, machine.cpu);
+  const double in_whole = seconds_of(graph, machine);
+  while (const auto finer = passes::finer_at(graph, point.peak_at, point.chunking, machine.cpu)) {
     point.chunking = *finer;
+    graph = passes::applied(ordered, point, machine.cpu);
+    point.added_seconds = added + seconds_of(graph, machine) - in_whole;
+    const passes::Peak peak = peak_of(graph, machine);
+    point.peak_bytes = peak.bytes;
+    point.peak_at = peak.at;
+    all.push_back(point);
   }
 }
 
@@ -51,10 +52,8 @@ std::vector<RecomputePoint> recompute_frontier(const ir::Graph& ordered,
   passes::FrontierOptions options;
   options.steps =
       std::clamp(kNodes / std::max<std::size_t>(1, ordered.nodes().size()), kFewest, options.steps);
-  const passes::PeakOf peak = [&](const ir::Graph& graph) {
-    return make_plan({&graph}, machine).programs[0].transient_bytes;
-  };
-  const auto in_whole = passes::recompute_frontier(ordered, machine, peak, options);
+  const auto in_whole = passes::recompute_frontier(
+      ordered, machine, [&](const ir::Graph& graph) { return peak_of(graph, machine); }, options);
   std::vector<RecomputePoint> all;
   for (const RecomputePoint& point : in_whole) add_in_chunks(ordered, point, machine, all);
   return passes::non_dominated(std::move(all));

@@ -28,10 +28,20 @@ bool has_other_streams(const plan::Plan& plan) {
 constexpr std::size_t kFileUsers = 2;
 std::size_t file_user(plan::Stream stream) { return stream == plan::Stream::fetch ? 0 : 1; }
 
+std::shared_ptr<const Arena> zeroed_arena(std::shared_ptr<const Arena> given, std::size_t bytes) {
+  if (!given) return std::make_shared<const Arena>(bytes);
+  require(given->size() >= bytes, "the plan needs {} bytes, the given arena has {}", bytes,
+          given->size());
+  if (bytes > 0) std::memset(given->data(), 0, bytes);
+  return given;
+}
+
 }  // namespace
 
 Executor::Executor(const plan::Plan& plan, const ExecutorOptions& options)
-    : plan_(plan), device_(plan.arena_bytes), host_(plan.host.arena_bytes) {
+    : plan_(plan),
+      device_(zeroed_arena(options.device_arena, plan.arena_bytes)),
+      host_(plan.host.arena_bytes) {
   if (plan.file.arena_bytes > 0) {
     require(!options.file_directory.empty(),
             "the plan uses the file tier, and no directory is given");
@@ -82,7 +92,7 @@ Executor::Bound Executor::bind(const plan::Instruction& instruction,
 
 std::byte* Executor::at(const plan::Place& place) const {
   require(place.tier != ir::Tier::file, "what lies in the file tier has no address");
-  return (place.tier == ir::Tier::host ? host_ : device_).data() + place.offset;
+  return (place.tier == ir::Tier::host ? host_ : *device_).data() + place.offset;
 }
 
 Executor::ProgramHandle Executor::find(std::string_view program) const {

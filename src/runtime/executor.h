@@ -35,14 +35,17 @@ struct ExecutorOptions {
   enum class Streams { beside, in_order } streams = Streams::beside;
   std::filesystem::path file_directory;  // of the file tier, where the plan has one
   QueueFactory file_queue = make_request_queue;
+  /// What to use as device arena, for executors that take turns: as large as the plan's or larger,
+  /// zeroed by each. Without one the executor has its own.
+  std::shared_ptr<const Arena> device_arena;
 };
 
 /// Owns the arenas of a plan, and its file. They start zeroed. Not thread-safe: one program at a
 /// time.
 class Executor {
  public:
-  /// `plan` must outlive the executor. Error where the system has not the memory, InputError where
-  /// the file cannot be made.
+  /// `plan` must outlive the executor. Error where the system has not the memory or the given arena
+  /// is too small, InputError where the file cannot be made.
   explicit Executor(const plan::Plan& plan, const ExecutorOptions& options = {});
 
   Executor(const Executor&) = delete;  // its threads know where it is
@@ -103,7 +106,7 @@ class Executor {
   void transfer(const plan::FileTransfer& transfer, plan::Stream stream) const;
 
   const plan::Plan& plan_;
-  Arena device_;
+  std::shared_ptr<const Arena> device_;
   Arena host_;
   std::unique_ptr<TierFile> file_;
   plan::Exchanged exchanged_;

@@ -61,13 +61,31 @@ TEST(ChunkHead, IsFinerOnlyWhereThePeakIsAndUntilRowsAreFew) {
   EXPECT_EQ(parts, (std::vector<std::int64_t>{2, 4, 8}));
 }
 
-// A model of a size that is cut, fully recomputed, and the bits of a step in parts of 128 rows and
-// more. In bf16, which the own products take.
+// A model of a size that is cut, and the bits of a step in parts of 128 rows and more: with hidden
+// values from forward, made again, and from 8 bits. In bf16, which the own products take.
 struct Step {
-  const char* name;
+  std::string name;
   models::Architecture (*make)();
   bool accumulates;
+  RecomputePolicy recompute;
+  StashFormat stash = StashFormat::same;
 };
+
+std::vector<Step> steps() {
+  std::vector<Step> all;
+  for (const bool llama : {false, true}) {
+    const auto make = llama ? bessemer::testing::tiny_llama : bessemer::testing::tiny_gpt2;
+    for (const bool accumulates : {false, true}) {
+      const std::string name =
+          std::string(llama ? "llama" : "gpt2") + (accumulates ? "" : "_first");
+      all.push_back({name + "_none", make, accumulates, RecomputePolicy::none});
+      all.push_back({name + "_selective", make, accumulates, RecomputePolicy::selective});
+      all.push_back({name + "_full", make, accumulates, RecomputePolicy::full});
+      all.push_back({name + "_int8", make, accumulates, RecomputePolicy::none, StashFormat::int8});
+    }
+  }
+  return all;
+}
 
 class ChunkMlp : public ::testing::TestWithParam<Step> {
  protected:
@@ -77,7 +95,8 @@ class ChunkMlp : public ::testing::TestWithParam<Step> {
     model.context = 150, model.ffn = 40;
     StepOptions options;
     options.accumulates = GetParam().accumulates;
-    options.recompute = RecomputePolicy::full;
+    options.recompute = GetParam().recompute;
+    options.stash = GetParam().stash;
     Runner runner;
     StepGraphs step =
         compile_step(models::loss_graph(model, {3, 150}), std::nullopt, options, runner);
@@ -125,27 +144,16 @@ TEST_P(ChunkMlp, CutsTheMlpOfEachLayerInBackward) {
   EXPECT_EQ(ir::print(chunk_mlp(graph_, 1, machine_)), ir::print(graph_));
 }
 
-// What comes from forward is not made in parts; nor is what oneDNN multiplies.
+// What oneDNN multiplies is not made in parts.
 TEST_P(ChunkMlp, LeavesTheRest) {
   kernels::Machine native = machine_;
   native.avx512_bf16 = true;
   EXPECT_TRUE(mlp_regions(graph_, native).empty());
-  models::Architecture model = GetParam().make();
-  model.context = 150;
-  Runner runner;
-  const ir::Graph kept =
-      compile_step(models::loss_graph(model, {3, 150}), std::nullopt, {}, runner).accumulate_first;
-  EXPECT_TRUE(mlp_regions(kept, machine_).empty());
-  EXPECT_EQ(ir::print(chunk_mlp(kept, 4, machine_)), ir::print(kept));
+  EXPECT_EQ(ir::print(chunk_mlp(graph_, 4, native)), ir::print(graph_));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ChunkMlp,
-                         ::testing::Values(Step{"gpt2_first", bessemer::testing::tiny_gpt2, false},
-                                           Step{"gpt2", bessemer::testing::tiny_gpt2, true},
-                                           Step{"llama_first", bessemer::testing::tiny_llama,
-                                                false},
-                                           Step{"llama", bessemer::testing::tiny_llama, true}),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Models, ChunkMlp, ::testing::ValuesIn(steps()),
+                         [](const auto& step) { return step.param.name; });
 
 }  // namespace
 }  // namespace bessemer::passes

@@ -170,7 +170,7 @@ TEST_P(CompressedStash, IsTheSameUnderEveryRecomputation) {
   expect_same(run(full), expected);
   const auto frontier = recompute_frontier(graph, cost::describe_here(), [](const ir::Graph& g) {
     const Stash stash(g);
-    return stash.bytes(stash.demand(stash.everything()));
+    return Peak{stash.bytes(stash.demand(stash.everything()))};
   });
   EXPECT_GT(frontier.size(), 3u);
   for (const RecomputePoint& point : frontier)

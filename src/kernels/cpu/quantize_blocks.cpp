@@ -35,7 +35,7 @@ using ByteTag = hn::Rebind<std::uint8_t, FloatTag>;
 using SignedByteTag = hn::Rebind<std::int8_t, FloatTag>;
 
 constexpr int kMantissa = 23, kBias = 127;  // of fp32
-constexpr std::uint32_t kExponentOfInfinity = 255;
+constexpr int kExponentOfInfinity = 255;
 
 /// 2^exponent, for a normal one.
 HWY_INLINE FloatVec power_of_two(int exponent) {
@@ -49,26 +49,42 @@ HWY_INLINE void for_each_of_block(const Body& body) {
   for (std::int64_t i = 0; i < kQuantizedBlock; i += lanes()) body(i);
 }
 
-/// The largest magnitude's bits, which order as magnitudes do, with NaN above infinity.
-template <typename T>
-HWY_INLINE std::uint32_t largest_bits(const T* x) {
-  const WordTag d;
-  auto largest = hn::Zero(d);
-  for_each_of_block(
-      [&](std::int64_t i) { largest = hn::Max(largest, hn::BitCast(d, hn::Abs(load(x + i)))); });
-  return hn::GetLane(hn::MaxOfLanes(d, largest));
+/// Blocks that are quantised together: one to a lane.
+constexpr std::int64_t kGroup = hn::MaxLanes(FloatTag());
+
+/// Lane i: the largest lane of v[i], of `count` vectors, a power of two; each vector once. (The
+/// calls find Highway's functions by their arguments: the scalar target has none of them.)
+template <std::int64_t count, class D>
+HWY_INLINE hn::Vec<D> largest_of_each(D d, const hn::Vec<D>* v) {
+  if constexpr (count == 1) {
+    return v[0];
+  } else {
+    hn::Vec<D> pairs[count / 2];
+    for (std::int64_t i = 0; i < count / 2; ++i) {
+      pairs[i] = Max(ConcatEven(d, v[2 * i + 1], v[2 * i]), ConcatOdd(d, v[2 * i + 1], v[2 * i]));
+    }
+    return largest_of_each<count / 2>(d, pairs);
+  }
 }
 
-/// A whole block; returns its exponent.
+/// The largest magnitude's bits of each of up to kGroup blocks, which order as magnitudes do, with
+/// NaN above infinity; 0 in the other lanes.
 template <typename T>
-HWY_INLINE int quantize_block(const T* x, std::int8_t* q) {
-  const std::uint32_t biased = largest_bits(x) >> kMantissa;
-  if (biased == kExponentOfInfinity) {
-    std::memset(q, 0, kQuantizedBlock);
-    return kNotFinite;
+HWY_INLINE hn::Vec<WordTag> largest_bits(const T* x, std::int64_t blocks) {
+  const WordTag d;
+  hn::Vec<WordTag> largest[kGroup];
+  for (std::int64_t b = 0; b < kGroup; ++b) {
+    largest[b] = hn::Zero(d);
+    if (b >= blocks) continue;
+    for_each_of_block([&](std::int64_t i) {
+      largest[b] = hn::Max(largest[b], hn::BitCast(d, hn::Abs(load(x + b * kQuantizedBlock + i))));
+    });
   }
-  const int exponent = std::max(kSmallestExponent, static_cast<int>(biased) - kBias);
-  const FloatVec scale = power_of_two(kQuantizedFraction - exponent);
+  return largest_of_each<kGroup>(d, largest);
+}
+
+template <typename T>
+HWY_INLINE void quantize_block(const T* x, FloatVec scale, std::int8_t* q) {
   const FloatVec most = hn::Set(FloatTag(), kLargestQuantized);
   // Added to a small number it leaves the nearest integer, ties to even, in the lowest bits.
   const FloatVec rounder = hn::Set(FloatTag(), 0x1.8p23f);
@@ -78,7 +94,31 @@ HWY_INLINE int quantize_block(const T* x, std::int8_t* q) {
     const auto bits = hn::BitCast(WordTag(), hn::Add(within, rounder));
     hn::StoreU(hn::TruncateTo(ByteTag(), bits), ByteTag(), reinterpret_cast<std::uint8_t*>(q + i));
   });
-  return exponent;
+}
+
+/// Up to kGroup whole blocks and their exponents.
+template <typename T>
+HWY_INLINE void quantize_group(const T* x, std::int64_t blocks, std::int8_t* q,
+                               std::int8_t* exponents) {
+  const IntegerTag d;
+  const auto biased = hn::BitCast(d, hn::ShiftRight<kMantissa>(largest_bits(x, blocks)));
+  const auto exponent = hn::Max(hn::Set(d, kSmallestExponent), hn::Sub(biased, hn::Set(d, kBias)));
+  const auto scale =
+      hn::ShiftLeft<kMantissa>(hn::Sub(hn::Set(d, kQuantizedFraction + kBias), exponent));
+  HWY_ALIGN std::int32_t exponent_of[kGroup];
+  HWY_ALIGN float scale_of[kGroup];
+  hn::Store(exponent, d, exponent_of);
+  hn::Store(hn::BitCast(FloatTag(), scale), FloatTag(), scale_of);
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    const std::int64_t at = b * kQuantizedBlock;
+    const bool finite = exponent_of[b] < kExponentOfInfinity - kBias;
+    exponents[b] = static_cast<std::int8_t>(finite ? exponent_of[b] : kNotFinite);
+    if (finite) {
+      quantize_block(x + at, hn::Set(FloatTag(), scale_of[b]), q + at);
+    } else {
+      std::memset(q + at, 0, kQuantizedBlock);
+    }
+  }
 }
 
 template <typename T>
@@ -99,14 +139,16 @@ void quantize(const QuantizedRows& rows, std::int64_t begin, std::int64_t end) {
     const T* x = static_cast<const T*>(rows.from) + row * width;
     std::int8_t* q = static_cast<std::int8_t*>(rows.to) + row * quantized_width(width);
     std::int8_t* exponents = q + width;
-    for (std::int64_t i = 0; i < whole; i += kQuantizedBlock) {
-      *exponents++ = static_cast<std::int8_t>(quantize_block(x + i, q + i));
+    const std::int64_t blocks = whole / kQuantizedBlock;
+    for (std::int64_t b = 0; b < blocks; b += kGroup) {
+      const std::int64_t at = b * kQuantizedBlock;
+      quantize_group(x + at, std::min(kGroup, blocks - b), q + at, exponents + b);
     }
     if (rest == 0) continue;
     T padded[kQuantizedBlock] = {};
     std::int8_t quantized[kQuantizedBlock];
     std::copy_n(x + whole, rest, padded);
-    *exponents = static_cast<std::int8_t>(quantize_block(padded, quantized));
+    quantize_group(padded, 1, quantized, exponents + blocks);
     std::copy_n(quantized, rest, q + whole);
   }
 }
