@@ -130,11 +130,11 @@ void add_build(CLI::App& group, Session& session) {
   command->add_option("--set", options->overrides, "Sets a key of the run file; repeat it for more")
       ->type_name("section.key=value")
       ->allow_extra_args(false);
-  command->add_option("--out", options->out, "Directory for tokenizer.json, .bin and .idx files")
+  command->add_option("--out", options->out, "Directory for the tokenizer, .bin and .idx files")
       ->type_name("DIR");
   command
       ->add_option("--tokenizer", options->tokenizer,
-                   "With --out: the tokenizer.json to use (one is trained)")
+                   "With --out: the tokenizer to use (one is trained)")
       ->type_name("FILE");
   command
       ->add_option("--vocabulary", options->vocabulary,

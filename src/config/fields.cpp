@@ -99,7 +99,8 @@ void add_data(Table& table) {
       .integer("sequence_length", &D::sequence_length, from_to(1, kMostOfASize),
                "tokens of a training sequence")
       .path("tokenizer", &D::tokenizer,
-            "a `tokenizer.json` (that of `model.from`; else one is trained on the data)")
+            "`tokenizer.json`, `tokenizer.model` or tiktoken file (that of `model.from`; else one "
+            "is trained on the data)")
       .integer("vocabulary", &D::vocabulary, from_to(257, kMostOfASize),
                "tokens of the tokenizer to train (8192)")
       .text("text_field", &D::text_field, "key of the text in a JSONL object")

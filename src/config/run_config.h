@@ -131,8 +131,7 @@ struct DataSource {
 struct DataConfig {
   std::vector<DataSource> sources;     // at least one; `path = "..."` is short for a single source
   std::int64_t sequence_length = 512;  // tokens a sequence
-  std::optional<std::filesystem::path>
-      tokenizer;                           // a tokenizer.json; absent: `from`'s, else trained
+  std::optional<std::filesystem::path> tokenizer;  // its file; absent: `from`'s, else trained
   std::optional<std::int64_t> vocabulary;  // of the tokenizer to train; filled by parse with 8192
                                            // where neither `tokenizer` nor `model.from` is given
   std::string text_field = "text";         // of a JSONL object

@@ -24,6 +24,7 @@
 #include "data/manifest.h"
 #include "data/parts.h"
 #include "data/places.h"
+#include "data/tokenizer_file.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::data {
@@ -105,7 +106,7 @@ class Builder {
 
   BuiltCorpus run() {
     BuiltCorpus built;
-    built.tokenizer = options_.directory / "tokenizer.json";
+    built.tokenizer = options_.directory / tokenizer_name();
     const Tokenizer tokenizer = make_tokenizer(built.tokenizer);
     for (const Input& input : inputs_) built.sources.push_back(make_source(input, tokenizer));
     std::error_code ignored;
@@ -114,6 +115,10 @@ class Builder {
   }
 
  private:
+  std::string tokenizer_name() const {
+    return options_.tokenizer ? kept_tokenizer_name(*options_.tokenizer) : "tokenizer.json";
+  }
+
   /// What the tokenizer is made from.
   std::string tokenizer_description() const {
     if (options_.tokenizer) return "given\n" + digest_of(read_file(*options_.tokenizer));
@@ -132,10 +137,13 @@ class Builder {
     }
     Tokenizer tokenizer = options_.tokenizer ? load_tokenizer(*options_.tokenizer) : train();
     tokenizer.end_of_text();  // complains now rather than after the tokenizer is written
-    const std::string json = to_tokenizer_json(tokenizer);
-    write_file_atomically(path, json);
+    if (options_.tokenizer) {
+      keep_tokenizer(*options_.tokenizer, options_.directory);
+    } else {
+      save_tokenizer(tokenizer, path);
+    }
     manifest_.tokenizer_digest = digest;
-    manifest_.tokenizer_content = digest_of(json);
+    manifest_.tokenizer_content = digest_of(read_file(path));
     write_manifest(manifest_, options_.directory);
     return tokenizer;
   }

@@ -1,6 +1,6 @@
 // Corpus → tokenizer → token files, in one directory:
 //
-//   tokenizer.json   given, or trained on all sources
+//   tokenizer.json   trained on all sources; or the given one as it is (tokenizer_file.h)
 //   NAME.bin, .idx   the tokens of source NAME (indexed_dataset.h): one sequence a document, each
 //                    with the end-of-text token behind it
 //   NAME.places      where each document is in the corpus (places.h)
@@ -46,7 +46,7 @@ struct BuildOptions {
   std::string text_key = "text";
   OnBadRecord on_bad_record = OnBadRecord::stop;
 
-  /// The tokenizer.json to use. Without one, a tokenizer is trained:
+  /// The file of the tokenizer to use. Without one, a tokenizer is trained:
   std::optional<std::filesystem::path> tokenizer;
   std::int32_t vocabulary = 32768;
   std::string pattern{kGpt2Pattern};

@@ -19,7 +19,7 @@ struct ManifestSource {
 
 struct Manifest {
   std::string tokenizer_digest;   // of what the tokenizer was made from
-  std::string tokenizer_content;  // of the file tokenizer.json
+  std::string tokenizer_content;  // of its file
   std::vector<ManifestSource> sources;
 
   ManifestSource* find(std::string_view name);

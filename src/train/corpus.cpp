@@ -10,7 +10,7 @@
 #include "data/mixture.h"
 #include "data/source.h"
 #include "data/split.h"
-#include "data/tokenizer_json.h"
+#include "data/tokenizer_file.h"
 #include "train/build_meter.h"
 #include "train/mixture_stages.h"
 
@@ -24,7 +24,9 @@ bool is_token_file(const std::filesystem::path& path) {
 
 std::optional<std::filesystem::path> named_tokenizer(const config::RunConfig& config) {
   if (config.data.tokenizer) return config.data.tokenizer;
-  if (config.model.from) return *config.model.from / "tokenizer.json";
+  if (config.model.from) {
+    return data::find_tokenizer(*config.model.from).value_or(*config.model.from / "tokenizer.json");
+  }
   return std::nullopt;
 }
 
@@ -168,7 +170,11 @@ Corpus assemble(const config::RunConfig& config, const std::filesystem::path& to
 // Of a run that has been prepared.
 std::filesystem::path tokenizer_of(const config::RunConfig& config) {
   const data::BuildOptions options = build_options(config);
-  return options.sources.empty() ? *options.tokenizer : options.directory / "tokenizer.json";
+  if (options.sources.empty()) return *options.tokenizer;
+  const auto tokenizer = data::find_tokenizer(options.directory);
+  require_input(tokenizer.has_value(), "{}: no tokenizer there; the data are not built",
+                options.directory.string());
+  return *tokenizer;
 }
 
 }  // namespace
@@ -180,8 +186,7 @@ void check_sources(const config::RunConfig& config) {
   const std::optional<std::filesystem::path> tokenizer = named_tokenizer(config);
   if (!tokenizer) return;
   require_input(std::filesystem::exists(*tokenizer),
-                "{}: no such file; data.tokenizer names the tokenizer.json to use",
-                tokenizer->string());
+                "{}: no such file; data.tokenizer names the tokenizer to use", tokenizer->string());
   data::load_tokenizer(*tokenizer);
 }
 
@@ -192,8 +197,8 @@ std::int64_t planned_vocabulary(const config::RunConfig& config) {
     return data::load_tokenizer(*config.data.tokenizer).vocabulary_size();
   }
   if (config.model.from) {
-    const std::filesystem::path path = *config.model.from / "tokenizer.json";
-    if (std::filesystem::exists(path)) return data::load_tokenizer(path).vocabulary_size();
+    const auto path = data::find_tokenizer(*config.model.from);
+    if (path) return data::load_tokenizer(*path).vocabulary_size();
   }
   return config.data.vocabulary.value_or(1);
 }
@@ -205,8 +210,8 @@ Corpus prepare_corpus(const config::RunConfig& config) {
     built = build_shown(options);
   } else {
     require_input(options.tokenizer.has_value(),
-                  "data.tokenizer is missing: token files (.bin/.idx) need the tokenizer.json that "
-                  "made them");
+                  "data.tokenizer is missing: token files (.bin/.idx) need the tokenizer that made "
+                  "them");
     built.tokenizer = *options.tokenizer;
   }
   report(built);

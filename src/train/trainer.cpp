@@ -17,6 +17,7 @@
 #include "checkpoint/hugging_face.h"
 #include "checkpoint/run_lock.h"
 #include "config/parse.h"
+#include "data/tokenizer_file.h"
 #include "train/compile.h"
 #include "train/corpus.h"
 #include "train/delivery.h"
@@ -300,7 +301,7 @@ void write_run_files(const config::RunConfig& config, const CompiledRun& compile
   write_file_atomically(directory / "plan.txt", plan::describe(compiled.plan, report));
   write_file_atomically(directory / "config.json",
                         models::hugging_face_config(compiled.architecture));
-  write_file_atomically(directory / "tokenizer.json", read_file(tokenizer));
+  data::keep_tokenizer(tokenizer, directory);
 }
 
 void announce(const config::RunConfig& config, const CompiledRun& compiled, const Corpus& corpus) {
