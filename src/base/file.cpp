@@ -114,21 +114,28 @@ void FileWriter::write(std::string_view text) {
   write(std::as_bytes(std::span(text.data(), text.size())));
 }
 
-void FileWriter::close() {
-  if (::fsync(descriptor_) != 0) fail_system(path_, "cannot flush to the disk");
+void FileWriter::close(Flush flush) {
+  const bool flushed = flush == Flush::later || ::fsync(descriptor_) == 0;
+  if (!flushed) fail_system(path_, "cannot flush to the disk");
   const int descriptor = std::exchange(descriptor_, -1);
   if (::close(descriptor) != 0) fail_system(path_, "cannot close");
 }
 
-void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
+void write_file_atomically(const std::filesystem::path& path, std::string_view text, Flush flush) {
   std::filesystem::path temporary = path;
   temporary += ".partial";
-  {
+  try {
     FileWriter writer(temporary);
     writer.write(text);
-    writer.close();
+    writer.close(flush);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) {
+      fail_system(path, "cannot rename into place");
+    }
+  } catch (const InputError&) {
+    ::unlink(temporary.c_str());
+    throw;
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail_system(path, "cannot rename into place");
+  if (flush == Flush::later) return;
   const auto parent = path.parent_path();
   sync_directory(parent.empty() ? "." : parent);
 }

@@ -53,8 +53,12 @@ class FileReader {
 
 std::string read_file(const std::filesystem::path& path);
 
-/// An unbuffered output file that checks every write. `close` flushes to the disk (fsync); a
-/// writer destroyed without `close` leaves whatever was written.
+/// Whether a closed file is on the disk (fsync), or wherever the system keeps it for now: then it
+/// outlives the process, but not a power cut.
+enum class Flush { to_disk, later };
+
+/// An unbuffered output file that checks every write. A writer destroyed without `close` leaves
+/// whatever was written.
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path);
@@ -65,7 +69,7 @@ class FileWriter {
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
   std::size_t written() const { return written_; }
-  void close();
+  void close(Flush flush = Flush::to_disk);
 
  private:
   std::filesystem::path path_;
@@ -73,8 +77,10 @@ class FileWriter {
   std::size_t written_ = 0;
 };
 
-/// Writes `path` atomically: a temporary file beside it, fsync, rename, fsync of the directory.
-void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+/// Writes `path` atomically: a temporary file beside it, fsync, rename, fsync of the directory;
+/// with Flush::later without the two fsyncs. Where it fails, nothing stays.
+void write_file_atomically(const std::filesystem::path& path, std::string_view text,
+                           Flush flush = Flush::to_disk);
 
 /// Flushes a directory's entries to the disk, so that a rename in it survives a power cut.
 void sync_directory(const std::filesystem::path& directory);

@@ -55,7 +55,8 @@ std::unique_ptr<CLI::App> make_app(Session& session) {
 }
 
 std::vector<const CLI::App*> commands_of(const CLI::App& app) {
-  return app.get_subcommands([](const CLI::App*) { return true; });
+  return app.get_subcommands(
+      [](const CLI::App* command) { return command->get_group() != kHidden; });
 }
 
 // `parent` is the full name of the command above, empty for none.

@@ -12,6 +12,9 @@
 
 namespace bessemer::cli {
 
+/// The group of commands that the help does not show.
+inline constexpr const char* kHidden = "";
+
 struct Session {
   std::optional<log::Level> log_level;  // --log-level
   std::optional<int> threads;           // --threads

@@ -13,7 +13,9 @@
 #include "data/indexed_dataset.h"
 #include "data/manifest.h"
 #include "plan/report.h"
+#include "train/build_meter.h"
 #include "train/corpus.h"
+#include "train/delivery.h"
 
 namespace bessemer::cli {
 namespace {
@@ -72,15 +74,19 @@ int build_directory(const BuildCommand& command) {
   options.vocabulary = command.vocabulary;
   if (!command.tokenizer.empty()) options.tokenizer = command.tokenizer;
   for (const std::string& path : command.paths) {
-    const std::string file = fs::path(path).filename().string();
+    const fs::path plain =
+        fs::path(path).has_filename() ? fs::path(path) : fs::path(path).parent_path();
+    const std::string file = plain.filename().string();
     options.sources.push_back({file.substr(0, file.find('.', 1)), path,
                                parse_format(command.format), command.chat_template});
   }
-  const data::BuiltCorpus built = data::build_corpus(options);
+  const data::BuiltCorpus built = train::build_shown(options);
   print(fmt::format("tokenizer {}\n", built.tokenizer.string()));
   for (const data::BuiltSource& source : built.sources) {
     show(source.name, source.prefix, source.documents, source.tokens,
          source.reused ? "  (built before)" : "");
+    if (source.bad_records > 0)
+      print(fmt::format("  {} bad records skipped\n", source.bad_records));
   }
   return kDone;
 }
@@ -88,9 +94,7 @@ int build_directory(const BuildCommand& command) {
 void show_prefix(const fs::path& prefix) {
   const data::IndexedDataset dataset = data::IndexedDataset::open(prefix);
   std::uint64_t longest = 0;
-  for (std::uint64_t d = 0; d < dataset.documents(); ++d) {
-    longest = std::max(longest, dataset.length(d));
-  }
+  dataset.visit_lengths([&](std::uint64_t tokens) { longest = std::max(longest, tokens); });
   const double mean = dataset.documents() == 0 ? 0
                                                : static_cast<double>(dataset.tokens()) /
                                                      static_cast<double>(dataset.documents());
@@ -136,11 +140,11 @@ void add_build(CLI::App& group, Session& session) {
   command->add_option("--set", options->overrides, "Sets a key of the run file; repeat it for more")
       ->type_name("section.key=value")
       ->allow_extra_args(false);
-  command->add_option("--out", options->out, "Directory for tokenizer.json, .bin and .idx files")
+  command->add_option("--out", options->out, "Directory for the tokenizer, .bin and .idx files")
       ->type_name("DIR");
   command
       ->add_option("--tokenizer", options->tokenizer,
-                   "With --out: the tokenizer.json to use (one is trained)")
+                   "With --out: the tokenizer to use (one is trained)")
       ->type_name("FILE");
   command
       ->add_option("--vocabulary", options->vocabulary,
@@ -181,6 +185,20 @@ void add_info(CLI::App& group, Session& session) {
   command->callback([path, &session] { session.action = [path] { return info(*path); }; });
 }
 
+// Not for people: how the trainer starts a process that reads a source (data/row_process.h).
+void add_serve(CLI::App& group, Session& session) {
+  auto source = std::make_shared<std::size_t>();
+  CLI::App* command = group.add_subcommand("serve", "Reads a source for a trainer");
+  command->group(kHidden);
+  command->add_option("SOURCE", *source, "Its number in the run file")->required();
+  command->callback([source, &session] {
+    session.action = [source] {
+      train::serve_source(*source);
+      return kDone;
+    };
+  });
+}
+
 }  // namespace
 
 void add_data(CLI::App& app, Session& session) {
@@ -190,6 +208,7 @@ void add_data(CLI::App& app, Session& session) {
   add_build(*group, session);
   add_info(*group, session);
   add_data_of_run(*group, session);
+  add_serve(*group, session);
 }
 
 }  // namespace bessemer::cli

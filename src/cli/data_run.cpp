@@ -17,6 +17,7 @@
 #include "data/manifest.h"
 #include "train/corpus.h"
 #include "train/lineage.h"
+#include "train/mixture_report.h"
 #include "train/run_state.h"
 
 namespace bessemer::cli {
@@ -27,6 +28,8 @@ namespace fs = std::filesystem;
 struct RunCommand {
   std::string run;
   std::int64_t step = 1;
+  std::int64_t rank = -1;  // all of them
+  std::int64_t ranks = 0;  // the run's
   std::int64_t sequences = 2;
   bool json = false;
 };
@@ -72,9 +75,20 @@ nlohmann::json to_json(const train::ReadPart& part) {
           {"byte_end", part.byte_end}};
 }
 
+std::vector<train::ReadPart> parts_asked(const Run& run, const RunCommand& command) {
+  const std::int64_t ranks = command.ranks > 0 ? command.ranks : run.config.parallel.dp;
+  if (command.rank < 0) {
+    require_input(command.ranks == 0, "--ranks needs --rank: which of the {}", ranks);
+    return train::parts_of_step(run.config, run.corpus, command.step);
+  }
+  const std::int64_t micro_batch = run.config.train.micro_batch_size.value_or(1);
+  return train::parts_of_rank(run.config, run.corpus, command.step,
+                              {command.rank, ranks, micro_batch});
+}
+
 int which(const RunCommand& command) {
   const Run run(command.run);
-  const auto parts = train::parts_of_step(run.config, run.corpus, command.step);
+  const auto parts = parts_asked(run, command);
   if (command.json) {
     nlohmann::json list = nlohmann::json::array();
     for (const train::ReadPart& part : parts) list.push_back(to_json(part));
@@ -102,15 +116,34 @@ struct Lengths {
 
 Lengths lengths_of(const data::IndexedDataset& dataset) {
   Lengths lengths;
-  for (std::uint64_t d = 0; d < dataset.documents(); ++d) {
-    const std::uint64_t length = dataset.length(d);
+  dataset.visit_lengths([&lengths](std::uint64_t tokens) {
     const auto bucket =
-        static_cast<std::size_t>(std::bit_width(std::max<std::uint64_t>(length, 1)));
+        static_cast<std::size_t>(std::bit_width(std::max<std::uint64_t>(tokens, 1)));
     ++lengths.documents[std::min(bucket - 1, kBuckets - 1)];
     ++lengths.count;
-    lengths.tokens += length;
-  }
+    lengths.tokens += tokens;
+  });
   return lengths;
+}
+
+// Bytes of text a token says: as the build counted, else of a sample of the documents' beginnings.
+double bytes_per_token(const Run& run, const train::TrainingSource& source) {
+  data::Manifest manifest = data::read_manifest(source.prefix.parent_path());
+  const auto* entry = manifest.find(source.prefix.filename().string());
+  if (entry != nullptr && entry->tokens > 0) {
+    return static_cast<double>(entry->bytes) / static_cast<double>(entry->tokens);
+  }
+  constexpr std::uint64_t kDocuments = 1000, kTokens = 256;
+  std::uint64_t bytes = 0, tokens = 0;
+  const std::uint64_t count = source.tokens->documents();
+  for (std::uint64_t i = 0; i < std::min(count, kDocuments); ++i) {
+    const std::uint64_t d = i * count / std::min(count, kDocuments);
+    std::vector<std::int32_t> ids(std::min(source.tokens->length(d), kTokens));
+    source.tokens->read(d, 0, ids);
+    for (const std::int32_t id : ids) bytes += run.corpus.tokenizer->token_bytes(id).size();
+    tokens += ids.size();
+  }
+  return tokens == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(tokens);
 }
 
 // Of Lengths::documents.
@@ -130,20 +163,15 @@ std::string histogram(const std::vector<std::uint64_t>& documents) {
 double share_of(double part, double whole) { return whole > 0 ? part / whole : 0.0; }
 
 // Of token files.
-nlohmann::json built_stats(const train::TrainingSource& source) {
+nlohmann::json built_stats(const Run& run, const train::TrainingSource& source) {
   const Lengths lengths = lengths_of(*source.tokens);
-  nlohmann::json json{{"documents", lengths.count},
-                      {"tokens", lengths.tokens},
-                      {"trained_tokens", source.loss ? source.loss->trained() : lengths.tokens},
-                      {"sequences", source.dataset->sequences()},
-                      {"padding", source.dataset->padding()},
-                      {"lengths", lengths.documents}};
-  data::Manifest manifest = data::read_manifest(source.prefix.parent_path());
-  if (const auto* entry = manifest.find(source.prefix.filename().string())) {
-    json["bytes_per_token"] =
-        share_of(static_cast<double>(entry->bytes), static_cast<double>(entry->tokens));
-  }
-  return json;
+  return {{"documents", lengths.count},
+          {"tokens", lengths.tokens},
+          {"trained_tokens", source.loss ? source.loss->trained() : lengths.tokens},
+          {"sequences", source.dataset->sequences()},
+          {"padding", source.dataset->padding()},
+          {"lengths", lengths.documents},
+          {"bytes_per_token", bytes_per_token(run, source)}};
 }
 
 // Of a raw source: what is known from the blocks that were read.
@@ -172,24 +200,26 @@ double epochs_of(const nlohmann::json& stats, std::uint64_t read) {
   return epochs * share_of(stats["blocks_read"].get<double>(), stats["blocks"].get<double>());
 }
 
-nlohmann::json stats_of(const Run& run, std::size_t index, std::uint64_t read, std::uint64_t all) {
+nlohmann::json stats_of(const Run& run, std::size_t index, const train::SourceShare& read) {
   const train::TrainingSource& source = run.corpus.sources[index];
-  nlohmann::json json =
-      source.raw ? raw_stats(*source.raw, run.config.data.sequence_length) : built_stats(source);
+  nlohmann::json json = source.raw ? raw_stats(*source.raw, run.config.data.sequence_length)
+                                   : built_stats(run, source);
   json["source"] = source.name;
-  json["read_sequences"] = read;
-  json["read_share"] = share_of(static_cast<double>(read), static_cast<double>(all));
-  json["epochs"] = epochs_of(json, read);
+  json["read_sequences"] = read.sequences;
+  json["read_share"] = read.share;
+  json["asked_share"] = read.asked;
+  json["epochs"] = epochs_of(json, read.sequences);
   json["trained_share"] =
       share_of(json["trained_tokens"].get<double>(), json["tokens"].get<double>());
   return json;
 }
 
 std::string describe(const nlohmann::json& s) {
-  std::string text =
-      fmt::format("\nsource {}\n  read          {} sequences, {:.2f}% of all, {:.3f} epochs\n",
-                  s["source"].get<std::string>(), s["read_sequences"].get<std::uint64_t>(),
-                  100 * s["read_share"].get<double>(), s["epochs"].get<double>());
+  std::string text = fmt::format(
+      "\nsource {}\n  read          {} sequences, {:.2f}% of all (asked {:.2f}%), {:.3f} epochs\n",
+      s["source"].get<std::string>(), s["read_sequences"].get<std::uint64_t>(),
+      100 * s["read_share"].get<double>(), 100 * s["asked_share"].get<double>(),
+      s["epochs"].get<double>());
   if (s.contains("blocks")) {
     text += fmt::format(
         "  on the fly    {} documents in {} blocks, of which {} were tokenized so far:\n",
@@ -198,23 +228,22 @@ std::string describe(const nlohmann::json& s) {
   }
   const auto lengths = s["lengths"].get<std::vector<std::uint64_t>>();
   return text + fmt::format(
-                    "  documents     {}\n  tokens        {}{}, {:.2f}% of them trained\n"
+                    "  documents     {}\n  tokens        {}, {:.2f} bytes each, {:.2f}% of them "
+                    "trained\n"
                     "  packed        {} sequences, {:.2f}% padding\n  documents by length\n{}",
                     s["documents"].get<std::uint64_t>(), s["tokens"].get<std::uint64_t>(),
-                    s.contains("bytes_per_token")
-                        ? fmt::format(", {:.2f} bytes each", s["bytes_per_token"].get<double>())
-                        : "",
-                    100 * s["trained_share"].get<double>(), s["sequences"].get<std::uint64_t>(),
-                    100 * s["padding"].get<double>(), histogram(lengths));
+                    s["bytes_per_token"].get<double>(), 100 * s["trained_share"].get<double>(),
+                    s["sequences"].get<std::uint64_t>(), 100 * s["padding"].get<double>(),
+                    histogram(lengths));
 }
 
 int stats(const RunCommand& command) {
   const Run run(command.run);
   const std::int64_t steps = run.steps_done();
   const auto all = static_cast<std::uint64_t>(steps * *run.config.train.global_batch_size);
-  const std::vector<std::uint64_t> read = run.corpus.training->schedule().turns(all);
+  const auto read = train::mixture_shares(run.config, run.corpus.training->schedule(), all);
   nlohmann::json sources = nlohmann::json::array();
-  for (std::size_t i = 0; i < read.size(); ++i) sources.push_back(stats_of(run, i, read[i], all));
+  for (std::size_t i = 0; i < read.size(); ++i) sources.push_back(stats_of(run, i, read[i]));
   if (command.json) {
     print(nlohmann::json{{"steps", steps}, {"sequences", all}, {"sources", sources}}.dump(1) +
           "\n");
@@ -287,6 +316,16 @@ void add_data_of_run(CLI::App& group, Session& session) {
       ->required()
       ->type_name("N")
       ->check(positive);
+  command
+      ->add_option("--rank", options->rank,
+                   "Only what this rank takes, from 0, in its order (all ranks')")
+      ->type_name("R")
+      ->check(between(std::int64_t{0}, std::int64_t{1} << 24));
+  command
+      ->add_option("--ranks", options->ranks,
+                   "With --rank: as if the step were dealt to so many (the run's)")
+      ->type_name("N")
+      ->check(between(std::int64_t{1}, std::int64_t{1} << 24));
   command->add_flag("--json", options->json, "As a list of objects");
 
   options = std::make_shared<RunCommand>();

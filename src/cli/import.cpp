@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "data/tokenizer_file.h"
 #include "models/model.h"
 #include "train/run_state.h"
 #include "train/weights.h"
@@ -71,17 +72,14 @@ int import_model(const ImportOptions& options) {
   checkpoint::PartialDirectory directory(options.run, checkpoint::Existing::refuse);
   write_file_atomically(directory.path() / "config.json",
                         models::hugging_face_config(architecture));
-  const bool tokenizer = fs::exists(from / "tokenizer.json");
-  if (tokenizer) {
-    write_file_atomically(directory.path() / "tokenizer.json", read_file(from / "tokenizer.json"));
-  }
+  const auto tokenizer = data::find_tokenizer(from);
+  if (tokenizer) data::keep_tokenizer(*tokenizer, directory.path());
   checkpoint::write_checkpoint(directory.path(), 0, state.tensors(),
                                train::to_json(train::RunState{}));
   directory.publish();
-  print(
-      fmt::format("{}: {} parameters{}\n", checkpoint::checkpoint_path(options.run, 0).string(),
-                  models::parameter_count(architecture),
-                  tokenizer ? "" : "; no tokenizer.json there, so `generate` and `eval` need one"));
+  print(fmt::format("{}: {} parameters{}\n", checkpoint::checkpoint_path(options.run, 0).string(),
+                    models::parameter_count(architecture),
+                    tokenizer ? "" : "; no tokenizer there, so `generate` and `eval` need one"));
   return kDone;
 }
 

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "config/parse.h"
-#include "data/tokenizer_json.h"
+#include "data/tokenizer_file.h"
 #include "train/weights.h"
 
 namespace bessemer::cli {
@@ -24,7 +24,7 @@ std::optional<config::RunConfig> run_of(const fs::path& directory) {
 Model load_model(const fs::path& directory) {
   train::ModelDirectory opened = train::open_model(directory);
   require_input(!opened.tokenizer.empty(),
-                "{}: no tokenizer.json beside the model; put the one it was trained with there",
+                "{}: no tokenizer beside the model; put the one it was trained with there",
                 directory.string());
   data::Tokenizer tokenizer = data::load_tokenizer(opened.tokenizer);
   Model model{std::move(opened), std::move(tokenizer), run_of(directory)};

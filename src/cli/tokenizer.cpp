@@ -16,10 +16,13 @@
 #include "data/bpe_trainer.h"
 #include "data/byte_alphabet.h"
 #include "data/source.h"
+#include "data/tokenizer_file.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::cli {
 namespace {
+
+constexpr const char* kTokenizerHelp = "A tokenizer.json, tokenizer.model or tiktoken file";
 
 struct TrainOptions {
   std::int32_t vocabulary = 0;
@@ -133,7 +136,7 @@ void add_encode(CLI::App& group, Session& session) {
   auto options = std::make_shared<EncodeOptions>();
   CLI::App* command = group.add_subcommand(
       "encode", "Reads a whole text and prints its token ids, separated by spaces");
-  command->add_option("--tokenizer", options->tokenizer, "A tokenizer.json")
+  command->add_option("--tokenizer", options->tokenizer, kTokenizerHelp)
       ->required()
       ->type_name("FILE");
   command->add_option("FILE", options->file, "The text (standard input)")->type_name("PATH");
@@ -145,7 +148,7 @@ void add_decode(CLI::App& group, Session& session) {
   auto tokenizer = std::make_shared<std::string>();
   CLI::App* command = group.add_subcommand(
       "decode", "Reads token ids from standard input and writes exactly the bytes they stand for");
-  command->add_option("--tokenizer", *tokenizer, "A tokenizer.json")->required()->type_name("FILE");
+  command->add_option("--tokenizer", *tokenizer, kTokenizerHelp)->required()->type_name("FILE");
   command->callback(
       [tokenizer, &session] { session.action = [tokenizer] { return decode(*tokenizer); }; });
 }

@@ -35,6 +35,11 @@ void fill_derived(RunConfig& config) {
   derive_sources(data);
   if (!data.seed) data.seed = run.seed;
   if (!data.vocabulary && !data.tokenizer && !model.from) data.vocabulary = 8192;
+  if (!data.workers) data.workers = Workers::threads;
+  if (!data.worker_count) data.worker_count = 4;
+  if (!data.worker_timeout) data.worker_timeout = 60;
+  if (!data.prefetch_bytes) data.prefetch_bytes = Bytes{std::uint64_t{16} << 20};
+  if (!data.balance) data.balance = Balance::karmarkar_karp;
   if (train.name.empty()) train.name = "run";
   if (!train.global_batch_size) train.global_batch_size = train.micro_batch_size.value_or(1);
   if (!optimizer.min_learning_rate) optimizer.min_learning_rate = optimizer.learning_rate / 10;

@@ -99,7 +99,8 @@ void add_data(Table& table) {
       .integer("sequence_length", &D::sequence_length, from_to(1, kMostOfASize),
                "tokens of a training sequence")
       .path("tokenizer", &D::tokenizer,
-            "a `tokenizer.json` (that of `model.from`; else one is trained on the data)")
+            "`tokenizer.json`, `tokenizer.model` or tiktoken file (that of `model.from`; else one "
+            "is trained on the data)")
       .integer("vocabulary", &D::vocabulary, from_to(257, kMostOfASize),
                "tokens of the tokenizer to train (8192)")
       .text("text_field", &D::text_field, "key of the text in a JSONL object")
@@ -112,7 +113,19 @@ void add_data(Table& table) {
       .real("validation_fraction", &D::validation_fraction, kShare,
             "share of each source's documents kept out of training")
       .integer("seed", &D::seed, at_least(0), "of order and split (`run.seed`)")
-      .path("cache", &D::cache, "where tokenized data is kept (the run directory)");
+      .path("cache", &D::cache, "where tokenized data is kept (the run directory)")
+      .choice("workers", &D::workers, kWorkers,
+              "who reads sequences: threads of this process, or processes that may die without it "
+              "(threads)")
+      .integer("worker_count", &D::worker_count, from_to(1, 256),
+               "workers of one source, at most; as many as it needs so that nobody waits (4)")
+      .real("worker_timeout", &D::worker_timeout, {.low = 0, .high = 86400, .open_low = true},
+            "seconds that reading one sequence may take before another worker does it (60)")
+      .bytes("prefetch_bytes", &D::prefetch_bytes,
+             "memory for sequences that are read ahead: a step at least, 256 steps at most (16MiB)")
+      .choice("balance", &D::balance, kBalances,
+              "how the sequences of a step are dealt to several ranks, by what they cost; without "
+              "effect on one rank (karmarkar_karp)");
 }
 
 void add_train(Table& table) {

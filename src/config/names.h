@@ -43,6 +43,11 @@ inline constexpr Named<OffloadTier> kOffloadTiers[] = {
     {OffloadTier::automatic, ""}, {OffloadTier::host, "host"}, {OffloadTier::file, "file"}};
 inline constexpr Named<Packing> kPackings[] = {{Packing::best_fit, "best_fit"},
                                                {Packing::concatenate, "concatenate"}};
+inline constexpr Named<Workers> kWorkers[] = {{Workers::threads, "threads"},
+                                              {Workers::processes, "processes"}};
+inline constexpr Named<Balance> kBalances[] = {{Balance::round_robin, "round_robin"},
+                                               {Balance::greedy, "greedy"},
+                                               {Balance::karmarkar_karp, "karmarkar_karp"}};
 inline constexpr Named<OnBadRecord> kOnBadRecords[] = {{OnBadRecord::stop, "stop"},
                                                        {OnBadRecord::skip, "skip"}};
 inline constexpr Named<SourceFormat> kSourceFormats[] = {{SourceFormat::automatic, "auto"},
@@ -70,6 +75,8 @@ constexpr std::string_view name_of(OptimizerKind v) { return name_in(kOptimizers
 constexpr std::string_view name_of(UpdateMode v) { return name_in(kUpdateModes, v); }
 constexpr std::string_view name_of(Schedule v) { return name_in(kSchedules, v); }
 constexpr std::string_view name_of(Packing v) { return name_in(kPackings, v); }
+constexpr std::string_view name_of(Workers v) { return name_in(kWorkers, v); }
+constexpr std::string_view name_of(Balance v) { return name_in(kBalances, v); }
 constexpr std::string_view name_of(OnBadRecord v) { return name_in(kOnBadRecords, v); }
 constexpr std::string_view name_of(SourceFormat v) { return name_in(kSourceFormats, v); }
 constexpr std::string_view name_of(Tokenize v) { return name_in(kTokenizations, v); }

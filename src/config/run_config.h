@@ -45,6 +45,8 @@ enum class Packing { best_fit, concatenate };
 enum class OnBadRecord { stop, skip };
 enum class SourceFormat { automatic, text, messages };
 enum class Tokenize { ahead, on_the_fly };
+enum class Workers { threads, processes };
+enum class Balance { round_robin, greedy, karmarkar_karp };
 enum class Device { cpu };
 
 /// A number of bytes. Written in a run file as an integer or as text with a unit: "2GiB", "512MB".
@@ -134,8 +136,7 @@ struct DataSource {
 struct DataConfig {
   std::vector<DataSource> sources;     // at least one; `path = "..."` is short for a single source
   std::int64_t sequence_length = 512;  // tokens a sequence
-  std::optional<std::filesystem::path>
-      tokenizer;                           // a tokenizer.json; absent: `from`'s, else trained
+  std::optional<std::filesystem::path> tokenizer;  // its file; absent: `from`'s, else trained
   std::optional<std::int64_t> vocabulary;  // of the tokenizer to train; filled by parse with 8192
                                            // where neither `tokenizer` nor `model.from` is given
   std::string text_field = "text";         // of a JSONL object
@@ -145,6 +146,12 @@ struct DataConfig {
   std::optional<std::uint64_t> seed;           // of order and split; filled by parse with run.seed
   std::optional<std::filesystem::path> cache;  // tokenizer and token shards; absent: in the run
                                                // directory
+  // How sequences are delivered; which they are does not depend on it. Filled by parse.
+  std::optional<Workers> workers;            // threads
+  std::optional<std::int64_t> worker_count;  // of one source, at most; 4
+  std::optional<double> worker_timeout;      // seconds for one sequence; 60
+  std::optional<Bytes> prefetch_bytes;       // read ahead, but a step at least; 16 MiB
+  std::optional<Balance> balance;            // of a step over its ranks; karmarkar_karp
   bool operator==(const DataConfig&) const = default;
 };
 

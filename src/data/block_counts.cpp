@@ -4,14 +4,16 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/log.h"
 
 namespace bessemer::data {
@@ -33,47 +35,130 @@ std::uint64_t checksum_of(const Entry& entry) {
   return XXH3_64bits(&entry, offsetof(Entry, checksum));
 }
 
+constexpr std::size_t kHeader = kMagic.size() + 32;
+
+// Between processes, and of the whole file.
+class FileLock {
+ public:
+  FileLock(int descriptor, const fs::path& path) : descriptor_(descriptor) {
+    while (::flock(descriptor_, LOCK_EX) != 0) {
+      if (errno != EINTR) fail_input("{}: cannot lock: {}", path.string(), std::strerror(errno));
+    }
+  }
+  ~FileLock() { ::flock(descriptor_, LOCK_UN); }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+std::uint64_t size_of_open(int descriptor) {
+  struct stat info {};
+  return ::fstat(descriptor, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
+/// What the file has from `from` on.
+std::string bytes_from(int descriptor, std::uint64_t from) {
+  const std::uint64_t size = size_of_open(descriptor);
+  std::string bytes(size - std::min(from, size), '\0');
+  std::size_t got = 0;
+  while (got < bytes.size()) {
+    const ssize_t n =
+        ::pread(descriptor, bytes.data() + got, bytes.size() - got, static_cast<off_t>(from + got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    got += static_cast<std::size_t>(n);
+  }
+  bytes.resize(got);
+  return bytes;
+}
+
+Entry to_entry(std::size_t block, const BlockSummary& summary) {
+  Entry entry{static_cast<std::uint32_t>(block),
+              summary.sequences,
+              summary.documents,
+              summary.bad_records,
+              summary.tokens,
+              summary.trained,
+              summary.text_bytes,
+              summary.padding,
+              summary.lengths,
+              0};
+  entry.checksum = checksum_of(entry);
+  return entry;
+}
+
 }  // namespace
 
 BlockCounts::BlockCounts(fs::path path, const std::string& digest, std::size_t blocks,
                          Access access)
-    : path_(std::move(path)), sequences_(blocks, kUnknown) {
-  const std::string header = std::string(kMagic) + digest;
-  std::error_code ignored;
-  std::string bytes;
-  if (fs::is_regular_file(path_, ignored)) bytes = read_file(path_);
-  std::string good = header;
-  if (bytes.starts_with(header)) {
-    for (std::size_t at = header.size(); at < bytes.size(); at += sizeof(Entry)) {
-      Entry entry{};
-      const std::string_view place = std::string_view(bytes).substr(at, sizeof entry);
-      std::memcpy(&entry, place.data(), place.size());
-      const bool whole = place.size() == sizeof entry && entry.checksum == checksum_of(entry);
-      if (!whole || entry.block >= blocks || knows(entry.block)) continue;
-      note(entry.block, {entry.sequences, entry.documents, entry.bad_records, entry.tokens,
-                         entry.trained, entry.text_bytes, entry.padding, entry.lengths});
-      good += place;
-    }
+    : path_(std::move(path)), access_(access), sequences_(blocks, kUnknown) {
+  require(digest.size() == kHeader - kMagic.size(), "a digest of {} characters", digest.size());
+  const bool extends = access_ == Access::extend;
+  const int flags = extends ? O_RDWR | O_CREAT | O_APPEND : O_RDONLY;
+  descriptor_ = ::open(path_.c_str(), flags | O_CLOEXEC, 0644);
+  if (descriptor_ < 0 && extends) {
+    fail_input("{}: cannot open: {}", path_.string(), std::strerror(errno));
   }
-  if (good.size() != bytes.size()) {
-    if (!bytes.empty()) {
-      log::warn(
-          "{}: {} of its {} bytes are damaged or of other data; what they said is learned "
-          "again",
-          path_.string(), bytes.size() - std::min(bytes.size(), good.size()), bytes.size());
-    }
-    if (access == Access::extend) write_file_atomically(path_, good);
-  }
-  if (access == Access::extend) open_to_append();
+  if (descriptor_ >= 0) load(std::string(kMagic) + digest);
 }
 
 BlockCounts::~BlockCounts() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-void BlockCounts::open_to_append() {
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  if (descriptor_ < 0) fail_input("{}: cannot open: {}", path_.string(), std::strerror(errno));
+/// What the file has; only what is good of it stays.
+void BlockCounts::load(const std::string& header) {
+  const FileLock lock(descriptor_, path_);
+  const std::string bytes = bytes_from(descriptor_, 0);
+  std::string good = header;
+  if (bytes.starts_with(header)) {
+    for (std::size_t at = header.size(); at < bytes.size(); at += sizeof(Entry)) {
+      const std::string_view place = std::string_view(bytes).substr(at, sizeof(Entry));
+      if (take(place)) good += place;
+    }
+  }
+  read_ = good.size();
+  if (good.size() == bytes.size()) return;
+  if (!bytes.empty()) {
+    log::warn(
+        "{}: {} of its {} bytes are damaged or of other data; what they said is learned again",
+        path_.string(), bytes.size() - std::min(bytes.size(), good.size()), bytes.size());
+  }
+  if (access_ == Access::read_only) return;
+  if (::ftruncate(descriptor_, 0) != 0) {
+    fail_input("{}: cannot cut: {}", path_.string(), std::strerror(errno));
+  }
+  append(good);
+}
+
+/// Notes an entry; false where it is none, or its block is known.
+bool BlockCounts::take(std::string_view bytes) {
+  Entry entry{};
+  if (bytes.size() != sizeof entry) return false;
+  std::memcpy(&entry, bytes.data(), sizeof entry);
+  if (entry.checksum != checksum_of(entry)) return false;
+  if (entry.block >= blocks() || knows(entry.block)) return false;
+  note(entry.block, {entry.sequences, entry.documents, entry.bad_records, entry.tokens,
+                     entry.trained, entry.text_bytes, entry.padding, entry.lengths});
+  return true;
+}
+
+/// The whole entries behind what was read; the lock is held.
+void BlockCounts::read_on() {
+  if (size_of_open(descriptor_) < read_) read_ = kHeader;  // another process has removed damage
+  const std::string bytes = bytes_from(descriptor_, read_);
+  for (std::size_t at = 0; at + sizeof(Entry) <= bytes.size(); at += sizeof(Entry)) {
+    take(std::string_view(bytes).substr(at, sizeof(Entry)));
+    read_ += sizeof(Entry);
+  }
+}
+
+void BlockCounts::refresh() {
+  if (descriptor_ < 0) return;
+  const FileLock lock(descriptor_, path_);
+  read_on();
 }
 
 void BlockCounts::note(std::size_t block, const BlockSummary& summary) {
@@ -89,26 +174,30 @@ void BlockCounts::note(std::size_t block, const BlockSummary& summary) {
   for (std::size_t i = 0; i < kLengthBuckets; ++i) totals_.lengths[i] += summary.lengths[i];
 }
 
-void BlockCounts::add(std::size_t block, const BlockSummary& summary) {
-  require(!knows(block), "block {} is counted twice", block);
-  note(block, summary);
-  if (descriptor_ < 0) return;
-  Entry entry{static_cast<std::uint32_t>(block),
-              summary.sequences,
-              summary.documents,
-              summary.bad_records,
-              summary.tokens,
-              summary.trained,
-              summary.text_bytes,
-              summary.padding,
-              summary.lengths,
-              0};
-  entry.checksum = checksum_of(entry);
-  const ssize_t written = ::write(descriptor_, &entry, sizeof entry);  // one call: never torn apart
-  if (written == static_cast<ssize_t>(sizeof entry)) return;
+/// Where that fails, the file is not used any more: what it has then is whole entries and at the
+/// most a part of one.
+void BlockCounts::append(std::string_view bytes) {
+  const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+  if (written == static_cast<ssize_t>(bytes.size())) return;
   log::warn("{}: cannot write ({}); a resumed run will tokenize again what it read", path_.string(),
             written < 0 ? std::strerror(errno) : "the disk is full");
-  ::close(std::exchange(descriptor_, -1));
+  access_ = Access::read_only;
+}
+
+void BlockCounts::add(std::size_t block, const BlockSummary& summary) {
+  require(!knows(block), "block {} is counted twice", block);
+  const auto entry = to_entry(block, summary);
+  if (descriptor_ >= 0 && access_ == Access::extend) {
+    const FileLock lock(descriptor_, path_);
+    read_on();
+    if (knows(block)) return;  // another process was faster
+    // Part of an entry, of a process that has died or had no room.
+    const bool whole = size_of_open(descriptor_) == read_ ||
+                       ::ftruncate(descriptor_, static_cast<off_t>(read_)) == 0;
+    if (whole) append({reinterpret_cast<const char*>(&entry), sizeof entry});
+    if (whole && access_ == Access::extend) read_ += sizeof entry;
+  }
+  note(block, summary);
 }
 
 }  // namespace bessemer::data

@@ -6,14 +6,16 @@
 //   entries  one for each block that was tokenized, in any order, as `Entry` in block_counts.cpp,
 //            each with a checksum of its own
 //
-// Only appended to: a crash loses an entry at the most. What is damaged is left out when the file
-// is opened, and learned again. Losing the file costs time and changes nothing.
+// Several processes read and extend one file at a time: whoever does holds a lock (flock), and
+// learns what the others have added. A crash loses an entry at the most. What is damaged is left
+// out when the file is opened, and learned again. Losing the file costs time and changes nothing.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bessemer::data {
@@ -39,7 +41,8 @@ class BlockCounts {
  public:
   enum class Access { extend, read_only };
 
-  /// Entries of another digest are forgotten. InputError where the file cannot be written.
+  /// Entries of another digest are forgotten, and damaged ones removed where this may extend the
+  /// file. InputError where it cannot be opened for that.
   BlockCounts(std::filesystem::path path, const std::string& digest, std::size_t blocks,
               Access access);
   BlockCounts(const BlockCounts&) = delete;
@@ -54,16 +57,24 @@ class BlockCounts {
   /// A block that is not known yet.
   void add(std::size_t block, const BlockSummary& summary);
 
+  /// Learns what other processes have added meanwhile.
+  void refresh();
+
  private:
   static constexpr std::uint32_t kUnknown = ~std::uint32_t{0};
 
   void note(std::size_t block, const BlockSummary& summary);
-  void open_to_append();
+  bool take(std::string_view bytes);
+  void load(const std::string& header);
+  void read_on();
+  void append(std::string_view bytes);
 
   std::filesystem::path path_;
+  Access access_;
   std::vector<std::uint32_t> sequences_;  // by block
   BlockTotals totals_;
-  int descriptor_ = -1;  // -1: nothing is written
+  int descriptor_ = -1;     // -1: the file is not there
+  std::uint64_t read_ = 0;  // bytes of the file that were read: whole entries
 };
 
 }  // namespace bessemer::data

@@ -57,6 +57,7 @@ void WordMerger::merge_long(const MergeTable& table, std::vector<std::int32_t>& 
   heap_.clear();
   const auto offer = [&](std::uint32_t at) {
     if (next_[at] >= n) return;
+    ++lookups_;
     const auto rank = table.find(word[at], word[next_[at]]).rank;
     if (rank < 0) return;
     heap_.push_back(std::uint64_t{static_cast<std::uint32_t>(rank)} << 32 | at);
@@ -79,6 +80,7 @@ void WordMerger::merge_long(const MergeTable& table, std::vector<std::int32_t>& 
     heap_.pop_back();
     const std::uint32_t right = next_[at];
     if (word[at] == kDead || right >= n) continue;
+    ++lookups_;
     const auto merge = table.find(word[at], word[right]);
     if (merge.rank != rank) continue;  // the pair changed since it was offered
     word[at] = merge.result;

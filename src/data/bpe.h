@@ -65,10 +65,14 @@ class WordMerger {
   void merge_short(const MergeTable& table, std::vector<std::int32_t>& word);
   void merge_long(const MergeTable& table, std::vector<std::int32_t>& word);
 
+  /// Pairs that merge_long() has looked up so far: what its work grows with.
+  std::uint64_t lookups() const { return lookups_; }
+
  private:
   std::vector<MergeTable::Merge> pairs_;
   std::vector<std::uint32_t> next_, previous_;
   std::vector<std::uint64_t> heap_;  // rank << 32 | position
+  std::uint64_t lookups_ = 0;
 };
 
 }  // namespace bessemer::data

@@ -15,7 +15,7 @@ namespace {
 /// The vocabulary before anything is learned.
 TokenizerModel initial_model(const BpeTrainerOptions& options) {
   TokenizerModel model;
-  model.pattern = options.pattern;
+  model.pretokenizer = {PatternStep{options.pattern}};
   for (const std::string& content : options.special_tokens) {
     model.added.push_back({static_cast<std::int32_t>(model.tokens.size()), content});
     model.tokens.push_back({content, true});
@@ -30,7 +30,7 @@ TokenizerModel initial_model(const BpeTrainerOptions& options) {
 
 BpeTrainer::BpeTrainer(BpeTrainerOptions options)
     : options_(std::move(options)),
-      pretokenizer_(options_.pattern),
+      pattern_(options_.pattern),
       counts_(static_cast<std::size_t>(thread_count())) {
   const std::size_t least = options_.special_tokens.size() + 256;
   require_input(options_.vocabulary >= 0 && static_cast<std::size_t>(options_.vocabulary) >= least,
@@ -39,7 +39,7 @@ BpeTrainer::BpeTrainer(BpeTrainerOptions options)
 }
 
 void BpeTrainer::count(std::string_view text, Counts& counts) const {
-  Pretokenizer::Words words(pretokenizer_);
+  WordPattern::Words words(pattern_);
   words.start(text);
   std::string_view word;
   while (words.next(word)) {

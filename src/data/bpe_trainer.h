@@ -40,7 +40,7 @@ class BpeTrainer {
   Tokenizer train(const std::function<void(std::int32_t)>& progress = {}) const;
 
   /// Whether documents may come in pieces at all.
-  bool cuttable() const { return pretokenizer_.cuttable(); }
+  bool cuttable() const { return pattern_.cuttable(); }
 
  private:
   struct Hash {
@@ -54,7 +54,7 @@ class BpeTrainer {
   void count(std::string_view text, Counts& counts) const;
 
   BpeTrainerOptions options_;
-  Pretokenizer pretokenizer_;
+  WordPattern pattern_;
   std::vector<Counts> counts_;  // one for each thread
 };
 

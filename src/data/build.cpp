@@ -1,7 +1,6 @@
 #include "data/build.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <cerrno>
 #include <cstring>
@@ -20,12 +19,13 @@
 #include "base/parallel.h"
 #include "data/bpe_trainer.h"
 #include "data/byte_alphabet.h"
-#include "data/document_encoder.h"
+#include "data/dataset.h"
 #include "data/indexed_dataset.h"
 #include "data/loss_mask.h"
 #include "data/manifest.h"
-#include "data/parallel.h"
+#include "data/parts.h"
 #include "data/places.h"
+#include "data/tokenizer_file.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::data {
@@ -35,7 +35,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kPieceBytes = 1 << 20;
 constexpr std::size_t kPiecesPerThread = 4;
-constexpr std::array<std::uint8_t, 1> kNotTrained{0};
 
 /// Holds `directory` against other builds.
 class DirectoryLock {
@@ -66,7 +65,7 @@ struct Input {
   const CorpusSource* source;
   std::vector<fs::path> files;
   std::shared_ptr<const ChatTemplate> chat;  // null: its records are texts
-  std::string description;
+  std::string reading, description;          // for digests: how files are read; that and the files
 };
 
 void check_name(const std::string& name) {
@@ -81,6 +80,12 @@ void check_name(const std::string& name) {
                 to_alphabet(name));
 }
 
+std::string describe_reading(const BuildOptions& options, const ChatTemplate* chat) {
+  return fmt::format("{} bad {} files\n",
+                     chat != nullptr ? "chat " + chat->description() : "key " + options.text_key,
+                     options.on_bad_record == OnBadRecord::skip ? "skip" : "stop");
+}
+
 std::vector<Input> find_inputs(const BuildOptions& options) {
   require_input(!options.sources.empty(), "no data source; give a path to text or JSONL files");
   std::set<std::string> names;
@@ -90,10 +95,10 @@ std::vector<Input> find_inputs(const BuildOptions& options) {
     require_input(names.insert(source.name).second, "source {:?} is there twice", source.name);
     auto files = expand_path(source.path);
     auto chat = chat_of(source, files, options.text_key);
-    auto description = fmt::format(
-        "{} bad {} files\n{}", chat ? "chat " + chat->description() : "key " + options.text_key,
-        options.on_bad_record == OnBadRecord::skip ? "skip" : "stop", describe_files(files));
-    inputs.push_back({&source, std::move(files), std::move(chat), std::move(description)});
+    std::string reading = describe_reading(options, chat.get());
+    std::string description = reading + describe_files(files);
+    inputs.push_back(
+        {&source, std::move(files), std::move(chat), std::move(reading), std::move(description)});
   }
   return inputs;
 }
@@ -107,13 +112,19 @@ class Builder {
 
   BuiltCorpus run() {
     BuiltCorpus built;
-    built.tokenizer = options_.directory / "tokenizer.json";
+    built.tokenizer = options_.directory / tokenizer_name();
     const Tokenizer tokenizer = make_tokenizer(built.tokenizer);
     for (const Input& input : inputs_) built.sources.push_back(make_source(input, tokenizer));
+    std::error_code ignored;
+    fs::remove_all(parts_directory(), ignored);
     return built;
   }
 
  private:
+  std::string tokenizer_name() const {
+    return options_.tokenizer ? kept_tokenizer_name(*options_.tokenizer) : "tokenizer.json";
+  }
+
   /// What the tokenizer is made from.
   std::string tokenizer_description() const {
     if (options_.tokenizer) return "given\n" + digest_of(read_file(*options_.tokenizer));
@@ -132,21 +143,27 @@ class Builder {
     }
     Tokenizer tokenizer = options_.tokenizer ? load_tokenizer(*options_.tokenizer) : train();
     tokenizer.end_of_text();  // complains now rather than after the tokenizer is written
-    const std::string json = to_tokenizer_json(tokenizer);
-    write_file_atomically(path, json);
+    if (options_.tokenizer) {
+      keep_tokenizer(*options_.tokenizer, options_.directory);
+    } else {
+      save_tokenizer(tokenizer, path);
+    }
     manifest_.tokenizer_digest = digest;
-    manifest_.tokenizer_content = digest_of(json);
+    manifest_.tokenizer_content = digest_of(read_file(path));
     write_manifest(manifest_, options_.directory);
     return tokenizer;
   }
 
   ReaderOptions reader_options(const Input& input, bool cuttable) const {
-    return {options_.text_key, cuttable ? kPieceBytes : 0, options_.on_bad_record, input.chat};
+    return {.text_key = options_.text_key,
+            .piece_bytes = cuttable ? kPieceBytes : 0,
+            .on_bad_record = options_.on_bad_record,
+            .chat = input.chat};
   }
 
   void report(std::string_view stage, std::string_view source, std::uint64_t done,
               std::uint64_t total) const {
-    if (options_.progress) options_.progress({stage, source, done, total});
+    if (options_.progress) options_.progress({stage, source, done, total, 0});
   }
 
   Tokenizer train() const {
@@ -217,9 +234,7 @@ class Builder {
   BuiltSource make_source(const Input& input, const Tokenizer& tokenizer) {
     const std::string& name = input.source->name;
     const fs::path prefix = options_.directory / name;
-    const std::string digest =
-        digest_of(fmt::format("{}\n{}\n{}", manifest_.tokenizer_content,
-                              options_.added_tokens == AddedTokens::as_ids, input.description));
+    const std::string digest = digest_of(fmt::format("{}\n{}", made_from(), input.description));
     if (const ManifestSource* known = manifest_.find(name);
         known != nullptr && known->digest == digest && is_intact(*known, prefix)) {
       return built_source(*known, prefix, true);
@@ -250,52 +265,68 @@ class Builder {
   }
 
   ManifestSource tokenize(const Input& input, const Tokenizer& tokenizer, const fs::path& prefix) {
-    DocumentReader reader(input.files, reader_options(input, tokenizer.cuttable()));
-    IndexedDatasetWriter writer(prefix, token_type_for(tokenizer.vocabulary_size()));
-    std::optional<LossMaskWriter> loss;
-    if (input.chat) loss.emplace(prefix);
-    std::vector<DocumentEncoder> encoders;
-    for (int t = 0; t < thread_count(); ++t) encoders.emplace_back(tokenizer);
-    const std::int32_t end_of_text = tokenizer.end_of_text();
-    ManifestSource made{input.source->name};
-    for (const fs::path& file : input.files) made.files.push_back(file.string());
-    std::vector<Place> places;
-    std::vector<Piece> pieces;
-    std::vector<EncodedDocument> encoded;
-    while (read_pieces(reader, pieces)) {
-      if (encoded.size() < pieces.size()) encoded.resize(pieces.size());
-      parallel_throwing(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int thread) {
-        const auto at = static_cast<std::size_t>(i);
-        encoders[static_cast<std::size_t>(thread)].encode(pieces[at].text, pieces[at].spans,
-                                                          options_.added_tokens, encoded[at]);
-      });
-      for (std::size_t i = 0; i < pieces.size(); ++i) {
-        made.bytes += pieces[i].text.size();
-        writer.append(encoded[i].ids);
-        if (loss) loss->append(encoded[i].trained);
-        if (!pieces[i].ends_document) continue;
-        writer.append(std::span(&end_of_text, 1));
-        if (loss) loss->append(kNotTrained);
-        writer.end_document();
-        places.push_back(pieces[i].place);
-      }
-      report("tokenize", input.source->name, reader.bytes_done(), reader.bytes_total());
-    }
-    made.documents = writer.documents();
-    made.tokens = writer.tokens();
+    const std::string& name = input.source->name;
+    std::uint64_t total = 0;
+    for (const fs::path& file : input.files) total += fs::file_size(file);
+    PartOptions part_options;
+    part_options.name = name;
+    part_options.directory = parts_directory();
+    part_options.made_from = made_from() + "\n" + input.reading;
+    part_options.chat = input.chat;
+    part_options.text_key = options_.text_key;
+    part_options.on_bad_record = options_.on_bad_record;
+    part_options.added_tokens = options_.added_tokens;
+    part_options.progress = [&](std::uint64_t done, std::uint64_t before) {
+      if (!options_.progress) return;
+      options_.progress({"tokenize", name, std::min(done, total), total, std::min(before, total)});
+    };
+    const std::vector<MadePart> parts = make_parts(input.files, tokenizer, part_options);
+    ManifestSource made = sum_of(parts, input);
+    join_parts(parts, prefix, token_type_for(tokenizer.vocabulary_size()), [&] {
+      manifest_.remove(name);  // a crash between here and the new entry: joined again
+      write_manifest(manifest_, options_.directory);
+      std::error_code ignored;  // a layout of other tokens is not used again
+      for (const fs::path& layout : layout_files(prefix)) fs::remove(layout, ignored);
+    });
+    const auto dataset = IndexedDataset::open(prefix);
+    made.documents = dataset.documents();
+    made.tokens = dataset.tokens();
+    const auto loss = LossMask::open(prefix, made.tokens);
     made.trained = loss ? loss->trained() : made.tokens;
-    made.bad_records = reader.bad_records();
-    manifest_.remove(input.source->name);  // a crash between here and the new entry: made anew
-    write_manifest(manifest_, options_.directory);
-    write_places(prefix, places);
-    writer.finish();
-    fs::remove(loss_path(prefix));  // of what the source held before
-    if (loss) loss->finish();
     made.bin_bytes = fs::file_size(bin_path(prefix));
     made.idx_bytes = fs::file_size(idx_path(prefix));
     made.places_bytes = fs::file_size(places_path(prefix));
     made.loss_bytes = loss ? fs::file_size(loss_path(prefix)) : 0;
     return made;
+  }
+
+  static ManifestSource sum_of(const std::vector<MadePart>& parts, const Input& input) {
+    ManifestSource made{input.source->name};
+    std::uint64_t documents = 0, empty = 0;
+    for (const MadePart& part : parts) {
+      documents += part.summary.documents;
+      empty += part.summary.empty_documents;
+      made.bytes += part.summary.bytes;
+      made.bad_records += part.summary.bad_records;
+    }
+    const std::string more =
+        input.files.size() > 1 ? fmt::format(" and {} more", input.files.size() - 1) : "";
+    require_input(documents > 0, "{}{}: no documents: every file is empty; give a path with text",
+                  input.files.front().string(), more);
+    if (empty > 0) log::info("source {}: {} empty documents skipped", made.name, empty);
+    if (made.bad_records > 0) {
+      log::warn("source {}: {} bad records skipped in all", made.name, made.bad_records);
+    }
+    for (const fs::path& file : input.files) made.files.push_back(file.string());
+    return made;
+  }
+
+  fs::path parts_directory() const { return options_.directory / ".parts"; }
+
+  /// Tokenizer and options, for the digests of sources and parts.
+  std::string made_from() const {
+    return fmt::format("{}\n{}", manifest_.tokenizer_content,
+                       options_.added_tokens == AddedTokens::as_ids);
   }
 
   const BuildOptions& options_;
@@ -310,14 +341,11 @@ std::shared_ptr<const ChatTemplate> chat_of(const CorpusSource& source,
                                             std::string_view text_key) {
   if (source.format == SourceFormat::text) return nullptr;
   const auto is_text = [](const fs::path& file) { return format_of(file) == Format::text; };
-  if (source.format == SourceFormat::messages) {
-    const auto text = std::find_if(files.begin(), files.end(), is_text);
-    require_input(text == files.end(),
-                  "source {}: {} is a text file; a source of messages has JSONL files only",
-                  source.name, text == files.end() ? "" : text->string());
-  } else if (!holds_messages(files, text_key)) {
-    return nullptr;
-  }
+  if (source.format == SourceFormat::automatic && !holds_messages(files, text_key)) return nullptr;
+  const auto text = std::find_if(files.begin(), files.end(), is_text);
+  require_input(text == files.end(),
+                "source {}: {} is a text file; a source of messages has JSONL files only",
+                source.name, text == files.end() ? "" : text->string());
   return std::make_shared<const ChatTemplate>(find_chat_template(source.chat_template));
 }
 

@@ -1,6 +1,6 @@
 // Corpus → tokenizer → token files, in one directory:
 //
-//   tokenizer.json   given, or trained on all sources
+//   tokenizer.json   trained on all sources; or the given one as it is (tokenizer_file.h)
 //   NAME.bin, .idx   the tokens of source NAME (indexed_dataset.h): one sequence a document, each
 //                    with the end-of-text token behind it
 //   NAME.loss        which tokens are trained, of a source of conversations (loss_mask.h)
@@ -9,8 +9,11 @@
 //
 // Sources are recognised by the path, size and modification time of their files. Every file
 // appears under its name only when it is whole. A lock keeps two builds of one directory apart:
-// the second waits, and finds the work done. Memory is bounded by some pieces of text a thread
-// (and the longest document that cannot be cut), besides the words counted for training.
+// the second waits, and finds the work done. Sources are tokenized in parts (parts.h), which lie in
+// the folder .parts until their source is done: after a build that was killed, or that met a full
+// disk or a bad record, the next call goes on from the parts that are whole. Until then the tokens
+// take their place twice. Memory is bounded by a chunk of text a thread (16 MiB, or the longest
+// document that cannot be cut) with its tokens, besides the words counted for training.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +45,7 @@ struct BuildProgress {
   std::string_view stage;             // "count words", "learn tokens" or "tokenize"
   std::string_view source;            // empty where all are meant
   std::uint64_t done = 0, total = 0;  // bytes of files as stored; tokens while learning
+  std::uint64_t before = 0;           // of `done`, what an earlier call did
 };
 
 struct BuildOptions {
@@ -50,7 +54,7 @@ struct BuildOptions {
   std::string text_key = "text";
   OnBadRecord on_bad_record = OnBadRecord::stop;
 
-  /// The tokenizer.json to use. Without one, a tokenizer is trained:
+  /// The file of the tokenizer to use. Without one, a tokenizer is trained:
   std::optional<std::filesystem::path> tokenizer;
   std::int32_t vocabulary = 32768;
   std::string pattern{kGpt2Pattern};

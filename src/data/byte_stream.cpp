@@ -57,6 +57,12 @@ class FileStream final : public ByteStream {
       return static_cast<std::size_t>(n);
     }
   }
+  void skip(std::uint64_t n) override {
+    consumed_ += n;
+    if (::lseek(descriptor_, static_cast<::off_t>(consumed_), SEEK_SET) < 0) {
+      fail_input("{}: byte {}: cannot read: {}", path_.string(), consumed_, std::strerror(errno));
+    }
+  }
   std::uint64_t consumed() const override { return consumed_; }
 
  private:
@@ -177,6 +183,16 @@ class ZstdStream final : public ByteStream {
 };
 
 }  // namespace
+
+void ByteStream::skip(std::uint64_t n) {
+  std::vector<char> unwanted(static_cast<std::size_t>(std::min<std::uint64_t>(n, kChunk)));
+  while (n > 0) {
+    const auto most = static_cast<std::size_t>(std::min<std::uint64_t>(n, unwanted.size()));
+    const std::size_t got = read(std::span(unwanted).first(most));
+    if (got == 0) return;
+    n -= got;
+  }
+}
 
 std::unique_ptr<ByteStream> open_stream(const std::filesystem::path& path) {
   const auto extension = path.extension();

@@ -18,6 +18,9 @@ class ByteStream {
   /// Fills up to `out.size()` bytes and returns how many; 0 only at the end.
   virtual std::size_t read(std::span<char> out) = 0;
 
+  /// Leaves out up to `n` bytes: fewer only at the end. A plain file is not read for it.
+  virtual void skip(std::uint64_t n);
+
   /// Bytes of the underlying file consumed so far (compressed bytes where it is compressed).
   virtual std::uint64_t consumed() const = 0;
 };

@@ -16,8 +16,11 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "data/indexed_dataset.h"
@@ -58,8 +61,6 @@ class SequenceSource {
 
 enum class Order { shuffled, corpus };
 
-enum class Packing { concatenate, best_fit };
-
 struct DatasetOptions {
   std::int64_t sequence_length = 0;
   std::int32_t end_of_text = 0;
@@ -69,10 +70,17 @@ struct DatasetOptions {
   Order order = Order::shuffled;
   Packing packing = Packing::concatenate;
   Tail tail = Tail::drop;  // of concatenated documents
+
+  /// Large layouts are kept in files (layout_file.h) whose names begin with this; where it is
+  /// empty, or they cannot be written there, in memory.
+  std::filesystem::path layouts = {};
 };
 
 /// The seed of what is drawn for an epoch of a source.
 std::uint64_t epoch_seed(std::uint64_t seed, std::uint32_t source, std::uint64_t epoch);
+
+/// Files of layouts of which `prefix` was DatasetOptions::layouts; for who replaces the tokens.
+std::vector<std::filesystem::path> layout_files(const std::filesystem::path& prefix);
 
 class Dataset final : public SequenceSource {
  public:
@@ -89,7 +97,7 @@ class Dataset final : public SequenceSource {
   std::uint64_t sequences() const { return layout_->sequences(); }
 
   /// Tokens of the documents, end-of-text tokens included.
-  std::uint64_t tokens() const { return offsets_.back(); }
+  std::uint64_t tokens() const { return layout_->tokens(); }
 
   /// Share of an epoch's positions without a token.
   double padding() const;
@@ -98,19 +106,25 @@ class Dataset final : public SequenceSource {
   std::uint64_t permuted(std::uint64_t index) const;
 
  private:
+  class DocumentStreams;
+  class Reader;
+  /// Tokens [begin, begin + stored) of a document, and whether an end-of-text token follows.
+  struct Stream {
+    std::uint64_t begin = 0, stored = 0;
+    bool ends = false;
+    std::uint64_t tokens() const { return stored + (ends ? 1 : 0); }
+  };
+  Stream stream_of(std::uint64_t document_tokens) const;
   bool holds_end_of_text() const;
-  std::uint64_t stored_length(std::size_t i) const;
-  std::uint64_t first_token() const;
-  void read_part(std::size_t i, std::uint64_t begin, std::span<std::int32_t> out) const;
-  void mask_part(std::size_t i, std::uint64_t begin, std::span<std::int32_t> targets) const;
-  class Streams;
+  std::unique_ptr<const Layout> make_layout() const;
+  std::string layout_digest(const LayoutOptions& options) const;
 
   std::shared_ptr<const IndexedDataset> data_;
   std::shared_ptr<const LossMask> loss_;  // null: all is trained
   DocumentSet documents_;
   DatasetOptions options_;
-  std::vector<std::uint64_t> offsets_;    // of each document of the set end to end, and the end
-  std::unique_ptr<const Layout> layout_;  // looks at offsets_
+  bool stored_ends_ = false;              // the files hold the end-of-text tokens
+  std::unique_ptr<const Layout> layout_;  // streams are documents of data_
 };
 
 }  // namespace bessemer::data

@@ -10,12 +10,15 @@
 //   pointers   i64[S]  byte in PREFIX.bin where each begins
 //   indices    i64[D]  first sequence of each document, ascending from 0, and S at the end
 //
-// Everything is checked when a dataset is opened: nothing later can read outside the files.
+// Everything is checked when a dataset is opened: nothing later can read outside the files. The
+// index is read in blocks for that and stays where it is: a dataset takes the same memory whatever
+// the number of its documents.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,8 +41,31 @@ inline TokenType token_type_for(std::int32_t vocabulary) {
 std::filesystem::path bin_path(const std::filesystem::path& prefix);
 std::filesystem::path idx_path(const std::filesystem::path& prefix);
 
-/// Read-only; any number of threads. Tokens are read from the file at each use: they are no memory
-/// of the process (the system keeps what it likes of them in its cache).
+/// The bytes of a file that is read at each use, or of memory that outlives it.
+class ByteSource {
+ public:
+  ByteSource() = default;
+  explicit ByteSource(const std::filesystem::path& path)
+      : file_(std::make_unique<FileReader>(path)) {}
+  explicit ByteSource(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  std::size_t size() const { return file_ != nullptr ? file_->size() : bytes_.size(); }
+  /// `out` must lie inside.
+  void read(std::size_t offset, std::span<std::byte> out) const;
+
+ private:
+  std::unique_ptr<FileReader> file_;  // null: memory
+  std::span<const std::byte> bytes_;
+};
+
+/// Where a document's tokens are.
+struct Extent {
+  std::uint64_t offset = 0;  // bytes
+  std::uint64_t tokens = 0;
+};
+
+/// Read-only; any number of threads. Tokens and index are read from the files at each use: they are
+/// no memory of the process (the system keeps what it likes of them in its cache).
 class IndexedDataset {
  public:
   /// InputError names the file and the place in it.
@@ -51,31 +77,51 @@ class IndexedDataset {
 
   const std::string& name() const { return name_; }
   TokenType type() const { return type_; }
-  std::uint64_t documents() const { return offsets_.size(); }
+  std::uint64_t documents() const { return documents_; }
   std::uint64_t tokens() const { return tokens_; }
 
-  /// Tokens of document `d`.
-  std::uint64_t length(std::uint64_t d) const { return lengths_[d]; }
+  /// Of the two files: what changes when they do, but not when they are moved.
+  std::string identity() const;
 
-  /// Tokens of PREFIX.bin in front of document `d`.
-  std::uint64_t position(std::uint64_t d) const { return offsets_[d] / size_of(type_); }
+  /// Of document `d` < documents().
+  Extent find(std::uint64_t d) const;
+  std::uint64_t length(std::uint64_t d) const;
 
-  /// Tokens [begin, begin + out.size()) of document `d`, which must have them.
-  void read(std::uint64_t d, std::uint64_t begin, std::span<std::int32_t> out) const;
+  /// Calls visitor(tokens) for every document, in order; the index is read in blocks.
+  void visit_lengths(const std::function<void(std::uint64_t)>& visitor) const;
+
+  /// Tokens [begin, begin + out.size()) of a document, which must have them.
+  void read(const Extent& document, std::uint64_t begin, std::span<std::int32_t> out) const;
+  void read(std::uint64_t d, std::uint64_t begin, std::span<std::int32_t> out) const {
+    read(find(d), begin, out);
+  }
 
  private:
-  struct Index;
-  void load(const Index& index, std::size_t bin_size);
-  void read_bytes(std::size_t offset, std::span<std::byte> out) const;
+  void load(const std::string& name);
+  template <typename Visitor>
+  void scan(const Visitor& visitor) const;
+  std::int64_t length_of(std::uint64_t sequence) const;
+  std::int64_t pointer_of(std::uint64_t sequence) const;
 
   std::string name_;
+  std::filesystem::path idx_path_;  // empty: from bytes
   TokenType type_ = TokenType::int32;
-  std::unique_ptr<FileReader> bin_file_;  // null: from bytes
-  std::span<const std::byte> bin_;
-  std::vector<std::uint64_t> offsets_;  // of documents, in bytes
-  std::vector<std::uint64_t> lengths_;  // of documents, in tokens
-  std::uint64_t tokens_ = 0;
+  ByteSource idx_, bin_;
+  std::size_t pointers_ = 0, starts_ = 0;  // where these arrays begin in the index
+  std::uint64_t sequences_ = 0, documents_ = 0, tokens_ = 0;
+  bool one_each_ = true;  // document d is sequence d
 };
+
+/// Writes an index of documents that lie end to end, to a file of this very name. `documents` calls
+/// what it is given with the length of each document; it is called several times, and only what
+/// a file buffers is held in memory.
+using LengthVisitor = std::function<void(std::uint64_t)>;
+void write_index(const std::filesystem::path& path, TokenType type,
+                 const std::function<void(const LengthVisitor&)>& documents);
+
+/// What files are called until they are whole, and what puts them in place then.
+std::filesystem::path partial_path(std::filesystem::path path);
+void put_in_place(const std::filesystem::path& path);
 
 /// Writes a dataset of one sequence a document (several where one has more than 2^31 - 1 tokens).
 /// The files appear under their names only in `finish`.
@@ -90,21 +136,19 @@ class IndexedDatasetWriter {
 
   void finish();
 
-  std::uint64_t documents() const { return indices_.size() - 1; }
+  std::uint64_t documents() const { return lengths_.size(); }
   std::uint64_t tokens() const { return tokens_; }
 
  private:
   void store(std::span<const std::int32_t> tokens);
   void flush();
-  void end_sequence();
 
   std::filesystem::path prefix_;
   TokenType type_;
   std::unique_ptr<FileWriter> bin_;
   std::vector<std::byte> buffer_;
-  std::vector<std::int32_t> lengths_;
-  std::vector<std::int64_t> indices_{0};
-  std::int64_t length_ = 0;  // tokens of the sequence at hand
+  std::vector<std::uint64_t> lengths_;  // of the documents
+  std::uint64_t length_ = 0;            // of the document at hand
   std::uint64_t tokens_ = 0;
   bool finished_ = false;
 };

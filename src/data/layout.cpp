@@ -10,47 +10,15 @@
 namespace bessemer::data {
 namespace {
 
-class Concatenation final : public Layout {
+class MemoryLayout final : public Layout, public PartSink {
  public:
-  Concatenation(std::span<const std::uint64_t> offsets, std::uint64_t length, Tail tail)
-      : offsets_(offsets), length_(length) {
-    const std::uint64_t predictions = offsets_.back() - 1;
-    const bool padded = tail == Tail::pad && predictions % length != 0;
-    sequences_ = std::max<std::uint64_t>(predictions / length + (padded ? 1 : 0), 1);
+  MemoryLayout(const Streams& streams, const LayoutOptions& options)
+      : length_(static_cast<std::uint64_t>(options.length)) {
+    tokens_ = lay_out(streams, options, *this);
   }
-
-  std::uint64_t sequences() const override { return sequences_; }
-
-  void visit(std::uint64_t sequence, const PartVisitor& visitor) const override {
-    const std::uint64_t start = sequence * length_;
-    const std::uint64_t stop = std::min(start + length_, offsets_.back());
-    const auto after = std::upper_bound(offsets_.begin(), offsets_.end(), start);
-    auto stream = static_cast<std::size_t>(after - offsets_.begin()) - 1;
-    for (std::uint64_t at = start; at < stop; ++stream) {
-      const std::uint64_t end = std::min(offsets_[stream + 1], stop);
-      if (end == at) continue;  // an empty stream
-      visitor({at - offsets_[stream], static_cast<std::uint32_t>(stream),
-               static_cast<std::uint32_t>(end - at)});
-      at = end;
-    }
-  }
-
-  std::uint64_t padding() const override {
-    const std::uint64_t positions = sequences_ * length_;
-    return positions - std::min(positions, offsets_.back());
-  }
-
- private:
-  std::span<const std::uint64_t> offsets_;
-  std::uint64_t length_;
-  std::uint64_t sequences_ = 0;
-};
-
-class Packed final : public Layout {
- public:
-  explicit Packed(std::uint64_t length) : length_(length) {}
 
   std::uint64_t sequences() const override { return first_.size(); }
+  std::uint64_t tokens() const override { return tokens_; }
 
   void visit(std::uint64_t sequence, const PartVisitor& visitor) const override {
     const bool last = sequence + 1 == first_.size();
@@ -64,40 +32,71 @@ class Packed final : public Layout {
     return first_.size() * length_ - filled;
   }
 
-  void begin_sequence() { first_.push_back(parts_.size()); }
-  void add(const Part& part) { parts_.push_back(part); }
+  void begin_sequence() override { first_.push_back(parts_.size()); }
+  void add(const Part& part) override { parts_.push_back(part); }
 
  private:
   std::uint64_t length_;
+  std::uint64_t tokens_ = 0;
   std::vector<Part> parts_;
   std::vector<std::uint64_t> first_;  // by sequence, its first part
 };
 
+std::uint64_t tokens_of(const Streams& streams) {
+  std::uint64_t tokens = 0;
+  streams.visit([&](const Streams::Stream& stream) { tokens += stream.tokens; });
+  return tokens;
+}
+
+void concatenate(const Streams& streams, const LayoutOptions& options, std::uint64_t tokens,
+                 PartSink& sink) {
+  if (tokens == 0) return;
+  const auto length = static_cast<std::uint64_t>(options.length);
+  const std::uint64_t predictions = tokens - 1;
+  const bool padded = options.tail == Tail::pad && predictions % length != 0;
+  const std::uint64_t sequences =
+      std::max<std::uint64_t>(predictions / length + (padded ? 1 : 0), 1);
+  const std::uint64_t end = std::min(sequences * length, tokens);
+  std::uint64_t at = 0;
+  streams.visit([&](const Streams::Stream& stream) {
+    for (std::uint64_t begin = 0; begin < stream.tokens && at < end;) {
+      if (at % length == 0) sink.begin_sequence();
+      const std::uint64_t count = std::min({stream.tokens - begin, length - at % length, end - at});
+      sink.add({begin, stream.id, static_cast<std::uint32_t>(count)});
+      begin += count;
+      at += count;
+    }
+  });
+}
+
 // The pieces of all streams, one after the other.
 class Pieces {
  public:
-  Pieces(std::span<const std::uint64_t> offsets, std::uint64_t length, std::uint64_t seed)
-      : offsets_(offsets), length_(length), order_(offsets.size() - 1, seed) {}
+  Pieces(const Streams& streams, std::uint64_t length, std::uint64_t seed)
+      : streams_(streams), length_(length), order_(streams.size(), seed) {}
 
   /// False where there is none left.
   bool next(Part& piece) {
-    for (; turn_ < order_.size(); ++turn_, begin_ = 0) {
-      const std::uint64_t stream = order_(turn_);
-      const std::uint64_t tokens = offsets_[stream + 1] - offsets_[stream];
-      if (tokens < begin_ + 2) continue;
-      const std::uint64_t count = std::min(length_, tokens - 1 - begin_);
-      piece = {begin_, static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(count)};
-      begin_ += count;
-      return true;
+    while (stream_.tokens < begin_ + 2) {
+      if (turn_ == order_.size()) return false;
+      stream_ = streams_.at(order_(turn_++));
+      tokens_ += stream_.tokens;
+      begin_ = 0;
     }
-    return false;
+    const std::uint64_t count = std::min(length_, stream_.tokens - 1 - begin_);
+    piece = {begin_, stream_.id, static_cast<std::uint32_t>(count)};
+    begin_ += count;
+    return true;
   }
 
+  std::uint64_t tokens() const { return tokens_; }
+
  private:
-  std::span<const std::uint64_t> offsets_;
+  const Streams& streams_;
   std::uint64_t length_;
   Permutation order_;
-  std::uint64_t turn_ = 0, begin_ = 0;
+  Streams::Stream stream_;  // at hand
+  std::uint64_t turn_ = 0, begin_ = 0, tokens_ = 0;
 };
 
 // The pieces that wait, by arrival and by length.
@@ -147,35 +146,38 @@ class Window {
   std::uint64_t arrivals_ = 0;
 };
 
-}  // namespace
-
-std::unique_ptr<const Layout> concatenate(std::span<const std::uint64_t> offsets,
-                                          std::int64_t length, Tail tail) {
-  return std::make_unique<const Concatenation>(offsets, static_cast<std::uint64_t>(length), tail);
-}
-
-std::unique_ptr<const Layout> pack_best_fit(std::span<const std::uint64_t> offsets,
-                                            std::int64_t length, std::uint64_t seed,
-                                            std::size_t window) {
-  const auto positions = static_cast<std::uint64_t>(length);
-  auto packed = std::make_unique<Packed>(positions);
-  Pieces pieces(offsets, positions, seed);
+std::uint64_t pack_best_fit(const Streams& streams, const LayoutOptions& options, PartSink& sink) {
+  const auto positions = static_cast<std::uint64_t>(options.length);
+  Pieces pieces(streams, positions, options.seed);
   Window waiting;
   Part piece;
   const auto fill_window = [&] {
-    while (waiting.size() < window && pieces.next(piece)) waiting.add(piece);
+    while (waiting.size() < options.window && pieces.next(piece)) waiting.add(piece);
   };
   for (fill_window(); waiting.size() > 0; fill_window()) {
-    packed->begin_sequence();
+    sink.begin_sequence();
     piece = waiting.take_oldest();
-    packed->add(piece);
+    sink.add(piece);
     std::uint64_t left = positions - piece.count;
     while (left > 0 && waiting.take_longest(left, piece)) {
-      packed->add(piece);
+      sink.add(piece);
       left -= piece.count;
     }
   }
-  return packed;
+  return pieces.tokens();
+}
+
+}  // namespace
+
+std::uint64_t lay_out(const Streams& streams, const LayoutOptions& options, PartSink& sink) {
+  if (options.packing == Packing::best_fit) return pack_best_fit(streams, options, sink);
+  const std::uint64_t tokens = tokens_of(streams);
+  concatenate(streams, options, tokens, sink);
+  return tokens;
+}
+
+std::unique_ptr<const Layout> make_layout(const Streams& streams, const LayoutOptions& options) {
+  return std::make_unique<const MemoryLayout>(streams, options);
 }
 
 }  // namespace bessemer::data

@@ -18,8 +18,6 @@ constexpr std::string_view kMagic = "BSMLOSS1";
 constexpr std::size_t kFooter = 2 * sizeof(std::uint64_t);
 constexpr std::size_t kBufferBytes = 1 << 16;
 
-fs::path partial(fs::path path) { return path += ".partial"; }
-
 }  // namespace
 
 fs::path loss_path(const fs::path& prefix) {
@@ -28,7 +26,7 @@ fs::path loss_path(const fs::path& prefix) {
 }
 
 LossMaskWriter::LossMaskWriter(const fs::path& prefix)
-    : path_(loss_path(prefix)), file_(std::make_unique<FileWriter>(partial(path_))) {
+    : path_(loss_path(prefix)), file_(std::make_unique<FileWriter>(partial_path(path_))) {
   file_->write(kMagic);
 }
 
@@ -36,7 +34,7 @@ LossMaskWriter::~LossMaskWriter() {
   if (finished_) return;
   file_.reset();
   std::error_code ignored;
-  fs::remove(partial(path_), ignored);
+  fs::remove(partial_path(path_), ignored);
 }
 
 void LossMaskWriter::append(std::span<const std::uint8_t> trained) {
@@ -56,14 +54,17 @@ void LossMaskWriter::flush() {
   bits_.clear();
 }
 
-void LossMaskWriter::finish() {
+void LossMaskWriter::close() {
   flush();
   const std::array<std::uint64_t, 2> footer{tokens_, trained_};
   file_->write(std::as_bytes(std::span(footer)));
   file_->close();
-  std::error_code code;
-  fs::rename(partial(path_), path_, code);
-  if (code) fail_input("{}: cannot rename into place: {}", path_.string(), code.message());
+  file_.reset();
+}
+
+void LossMaskWriter::finish() {
+  if (file_) close();
+  put_in_place(path_);
   finished_ = true;
 }
 

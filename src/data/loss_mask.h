@@ -29,7 +29,8 @@ class LossMaskWriter {
 
   /// Of the next tokens, 0 or 1 each.
   void append(std::span<const std::uint8_t> trained);
-  void finish();
+  void close();   // all is written, not yet in place
+  void finish();  // closes it where that was not done
 
   std::uint64_t trained() const { return trained_; }
 

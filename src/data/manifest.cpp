@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kFormat = 3;
+constexpr int kFormat = 4;
 
 fs::path manifest_path(const fs::path& directory) { return directory / "manifest.json"; }
 
@@ -87,14 +87,22 @@ Manifest read_manifest(const fs::path& directory) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return {};
   try {
-    return from_json(json::parse(read_file(path)));
-  } catch (const json::exception& error) {
-    log::warn("{}: not understood ({}); all is made anew", path.string(), error.what());
+    return parse_manifest(read_file(path), path.string());
+  } catch (const InputError& error) {
+    log::warn("{}; all is made anew", error.what());
     return {};
   }
 }
 
-void write_manifest(const Manifest& manifest, const fs::path& directory) {
+Manifest parse_manifest(std::string_view text, const std::string& name) {
+  try {
+    return from_json(json::parse(text));
+  } catch (const json::exception& error) {
+    fail_input("{}: not understood ({})", name, error.what());
+  }
+}
+
+std::string print_manifest(const Manifest& manifest) {
   json sources = json::array();
   for (const ManifestSource& source : manifest.sources) sources.push_back(to_json(source));
   const json document = {
@@ -102,7 +110,12 @@ void write_manifest(const Manifest& manifest, const fs::path& directory) {
       {"tokenizer",
        {{"made_from", manifest.tokenizer_digest}, {"content", manifest.tokenizer_content}}},
       {"sources", sources}};
-  write_file_atomically(manifest_path(directory), document.dump(2) + "\n");
+  // Names of files need not be UTF-8; what is not shows as U+FFFD.
+  return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+void write_manifest(const Manifest& manifest, const fs::path& directory) {
+  write_file_atomically(manifest_path(directory), print_manifest(manifest));
 }
 
 std::string digest_of(std::string_view bytes) {

@@ -21,7 +21,7 @@ struct ManifestSource {
 
 struct Manifest {
   std::string tokenizer_digest;   // of what the tokenizer was made from
-  std::string tokenizer_content;  // of the file tokenizer.json
+  std::string tokenizer_content;  // of its file
   std::vector<ManifestSource> sources;
 
   ManifestSource* find(std::string_view name);
@@ -32,6 +32,12 @@ struct Manifest {
 /// The manifest in `directory`; an empty one where there is none or it cannot be understood (then
 /// all is made anew).
 Manifest read_manifest(const std::filesystem::path& directory);
+
+/// A manifest as text. `parse_manifest` throws InputError for what cannot be understood; one of
+/// another version is empty.
+Manifest parse_manifest(std::string_view text, const std::string& name);
+std::string print_manifest(const Manifest& manifest);
+
 void write_manifest(const Manifest& manifest, const std::filesystem::path& directory);
 
 /// 128 bits as hexadecimal digits (XXH3).

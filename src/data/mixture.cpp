@@ -25,4 +25,11 @@ void Mixture::visit(std::uint64_t index, const OriginVisitor& visitor) const {
   sources_[turn.source]->visit(turn.index, visitor);
 }
 
+std::shared_ptr<const Mixture> alone(std::shared_ptr<const SequenceSource> source) {
+  const std::vector<std::uint64_t> endless{MixtureSchedule::kEndless};
+  return std::make_shared<const Mixture>(
+      std::vector<std::shared_ptr<const SequenceSource>>{std::move(source)},
+      MixtureSchedule({{0, {1}}}, endless));
+}
+
 }  // namespace bessemer::data

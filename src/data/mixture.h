@@ -19,10 +19,14 @@ class Mixture final : public SequenceSource {
   std::int64_t read(std::uint64_t index, const SequenceView& out) const override;
   void visit(std::uint64_t index, const OriginVisitor& visitor) const override;
   const MixtureSchedule& schedule() const { return schedule_; }
+  const std::vector<std::shared_ptr<const SequenceSource>>& sources() const { return sources_; }
 
  private:
   std::vector<std::shared_ptr<const SequenceSource>> sources_;
   MixtureSchedule schedule_;
 };
+
+/// A source by itself, without an end.
+std::shared_ptr<const Mixture> alone(std::shared_ptr<const SequenceSource> source);
 
 }  // namespace bessemer::data

@@ -1,196 +1,162 @@
 #include "data/pretokenizer.h"
 
+#include <algorithm>
+#include <type_traits>
 #include <utility>
-
-#include "data/utf8.h"
 
 namespace bessemer::data {
 namespace {
 
-using Byte = unsigned char;
+using Behavior = SplitStep::Behavior;
 
-/// What the scanners share. A scanner gives the length of the word at the front of [p, end).
-class Scan {
- public:
-  Scan(const UnicodeClasses& classes, const Byte* end) : classes_(classes), end_(end) {}
-
-  RuneClass kind(const Byte* p) const { return classes_.at(p, end_).kind; }
-  Rune rune(const Byte* p) const { return classes_.at(p, end_); }
-  const Byte* end() const { return end_; }
-
-  /// The end of the run of runes of class `kind` that starts at `p`.
-  const Byte* run(const Byte* p, RuneClass kind) const {
-    while (p < end_) {
-      const Rune next = classes_.at(p, end_);
-      if (next.kind != kind) break;
-      p += next.length;
-    }
-    return p;
-  }
-
-  /// `\s+(?!\S)|\s+` at `p`: the whole run where the text ends behind it, else all but its last.
-  const Byte* spaces(const Byte* p) const {
-    const Byte* last = p;
-    const Byte* q = p;
-    while (q < end_) {
-      const Rune next = classes_.at(q, end_);
-      if (next.kind == RuneClass::invalid) return q;  // valid text ends here
-      if (next.kind != RuneClass::space) return last > p ? last : q;
-      last = q;
-      q += next.length;
-    }
-    return q;
-  }
-
-  /// Length of `'s|'t|'re|'ve|'m|'ll|'d` at `p`, which is an apostrophe; 0 where it is none.
-  int contraction(const Byte* p, bool any_case) const {
-    const auto lower = [&](int i) -> Byte {
-      if (end_ - p <= i) return 0;
-      const bool upper = p[i] >= 'A' && p[i] <= 'Z';
-      return any_case && upper ? static_cast<Byte>(p[i] | 0x20) : p[i];
-    };
-    const Byte a = lower(1), b = lower(2);
-    if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
-    if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) return 3;
-    const bool long_s = a == 0xC5 && b == 0xBF;  // U+017F, whose other case is 's'
-    return any_case && long_s ? 3 : 0;
-  }
-
- private:
-  const UnicodeClasses& classes_;
-  const Byte* end_;
+struct Span {
+  std::size_t begin, end;
+  bool match;
 };
 
-const Byte* gpt2_word(const Scan& scan, const Byte* p) {
-  if (*p == '\'') {
-    const int n = scan.contraction(p, false);
-    if (n > 0) return p + n;
+/// All of `text` as matches and what lies between, in order.
+std::vector<Span> find_spans(Regex::Matcher& matcher, std::string_view text, bool inverted) {
+  std::vector<Span> spans;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const auto match = matcher.find(text, at);
+    if (!match) break;
+    if (match->first > at) spans.push_back({at, match->first, inverted});
+    spans.push_back({match->first, match->second, !inverted});
+    at = match->second;
   }
-  if (*p == ' ' && p + 1 < scan.end()) {
-    const RuneClass kind = scan.kind(p + 1);
-    if (kind != RuneClass::space && kind != RuneClass::invalid) return scan.run(p + 1, kind);
-  }
-  const RuneClass kind = scan.kind(p);
-  return kind == RuneClass::space ? scan.spaces(p) : scan.run(p, kind);
+  if (at < text.size()) spans.push_back({at, text.size(), inverted});
+  return spans;
 }
 
-/// `\s*[\r\n]+` at `p`: to the last line break of the run of white space; null where none is.
-const Byte* line_breaks(const Scan& scan, const Byte* p) {
-  const Byte* const stop = scan.run(p, RuneClass::space);
-  for (const Byte* q = stop; q > p; --q) {
-    if (q[-1] == '\n' || q[-1] == '\r') return q;
+/// The spans that stay, joined as `behavior` says.
+std::vector<Span> arrange(std::vector<Span> spans, Behavior behavior) {
+  if (behavior == Behavior::isolated) return spans;
+  if (behavior == Behavior::removed) {
+    std::erase_if(spans, [](const Span& span) { return span.match; });
+    return spans;
   }
-  return nullptr;
-}
-
-const Byte* llama3_word(const Scan& scan, const Byte* p, int most_digits) {
-  if (*p == '\'') {
-    const int n = scan.contraction(p, true);
-    if (n > 0) return p + n;
-  }
-  const Rune first = scan.rune(p);
-  if (first.kind == RuneClass::letter || first.kind == RuneClass::invalid) {
-    return scan.run(p, first.kind);
-  }
-  const Byte* const second = p + first.length;
-  if (first.kind == RuneClass::number) {
-    const Byte* q = second;
-    for (int n = 1; n < most_digits && q < scan.end(); ++n) {
-      const Rune next = scan.rune(q);
-      if (next.kind != RuneClass::number) break;
-      q += next.length;
+  // Of several matches in a row the one beside other text is joined to it, but "contiguous" joins
+  // all that are alike.
+  const bool backward = behavior == Behavior::merged_with_next;
+  if (backward) std::reverse(spans.begin(), spans.end());
+  std::vector<Span> out;
+  bool after_match = false;
+  for (const Span& span : spans) {
+    const bool joins =
+        behavior == Behavior::contiguous ? span.match == after_match : span.match && !after_match;
+    after_match = span.match;
+    if (!joins || out.empty()) {
+      out.push_back(span);
+    } else if (backward) {
+      out.back().begin = span.begin;
+    } else {
+      out.back().end = span.end;
     }
-    return q;
   }
-  const bool line_break = *p == '\n' || *p == '\r';
-  if (!line_break && second < scan.end() && scan.kind(second) == RuneClass::letter) {
-    return scan.run(second, RuneClass::letter);
-  }
-  const bool space_then_other =
-      *p == ' ' && second < scan.end() && scan.kind(second) == RuneClass::other;
-  if (first.kind == RuneClass::other || space_then_other) {
-    const Byte* q = scan.run(second, RuneClass::other);
-    while (q < scan.end() && (*q == '\n' || *q == '\r')) ++q;
-    return q;
-  }
-  const Byte* const breaks = line_breaks(scan, p);
-  return breaks != nullptr ? breaks : scan.spaces(p);
-}
-
-/// End of the run that starts at `at` of valid UTF-8 (`valid`) or of bytes that are not.
-std::size_t end_of_run(std::string_view text, std::size_t at, bool valid) {
-  const auto* const begin = reinterpret_cast<const Byte*>(text.data());
-  const Byte* const end = begin + text.size();
-  const Byte* p = begin + at;
-  while (p < end) {
-    char32_t rune = 0;
-    const int length = decode_utf8(p, end, rune);
-    if ((length > 0) != valid) break;
-    p += valid ? length : 1;
-  }
-  return static_cast<std::size_t>(p - begin);
+  if (backward) std::reverse(out.begin(), out.end());
+  return out;
 }
 
 }  // namespace
 
-Pretokenizer::Pretokenizer(std::string pattern, Engine engine)
-    : pattern_(std::move(pattern)),
-      scanner_(Scanner::pcre2),
-      classes_(&UnicodeClasses::instance()) {
-  if (pattern_.empty()) {
-    scanner_ = Scanner::none;
-  } else if (engine == Engine::automatic) {
-    if (pattern_ == kGpt2Pattern) scanner_ = Scanner::gpt2;
-    if (pattern_ == kLlama3Pattern) scanner_ = Scanner::llama3;
-    if (pattern_ == kQwen2Pattern) scanner_ = Scanner::qwen2;
+Pretokenizer::Pretokenizer(std::vector<PretokenizerStep> steps)
+    : steps_(std::move(steps)), kind_(Kind::steps) {
+  if (steps_.empty()) kind_ = Kind::whole;
+  if (steps_.size() == 1 && std::holds_alternative<PatternStep>(steps_[0])) kind_ = Kind::pattern;
+  for (const PretokenizerStep& step : steps_) {
+    const auto* pattern = std::get_if<PatternStep>(&step);
+    const auto* split = std::get_if<SplitStep>(&step);
+    patterns_.push_back(pattern ? std::make_unique<WordPattern>(pattern->pattern) : nullptr);
+    regexes_.push_back(split ? std::make_unique<Regex>(split->pattern) : nullptr);
   }
-  if (scanner_ == Scanner::pcre2) regex_ = std::make_unique<Regex>(pattern_);
 }
 
 Pretokenizer::Words::Words(const Pretokenizer& pretokenizer) : owner_(&pretokenizer) {
-  if (owner_->regex_ != nullptr) matcher_ = std::make_unique<Regex::Matcher>(*owner_->regex_);
+  for (std::size_t i = 0; i < owner_->steps_.size(); ++i) {
+    const auto& pattern = owner_->patterns_[i];
+    const auto& regex = owner_->regexes_[i];
+    patterns_.push_back(pattern ? std::make_unique<WordPattern::Words>(*pattern) : nullptr);
+    matchers_.push_back(regex ? std::make_unique<Regex::Matcher>(*regex) : nullptr);
+  }
 }
 
-void Pretokenizer::Words::start(std::string_view text) {
-  text_ = text;
-  at_ = valid_begin_ = valid_end_ = match_end_ = 0;
+void Pretokenizer::Words::start(std::string_view text, bool first) {
+  if (owner_->kind_ == Kind::pattern) return patterns_[0]->start(text);
+  words_.clear();
+  kept_.clear();
+  next_ = 0;
+  if (!text.empty()) words_.push_back({text, first});
+  if (owner_->kind_ == Kind::steps) cut_all();
 }
 
 bool Pretokenizer::Words::next(std::string_view& word) {
-  if (at_ == text_.size()) return false;
-  const auto* const p = reinterpret_cast<const Byte*>(text_.data()) + at_;
-  const Scan scan(*owner_->classes_, reinterpret_cast<const Byte*>(text_.data()) + text_.size());
-  const auto length = [&](const Byte* stop) { return static_cast<std::size_t>(stop - p); };
-  std::size_t n = 0;
-  switch (owner_->scanner_) {
-    case Scanner::none: n = text_.size(); break;
-    case Scanner::gpt2: n = length(gpt2_word(scan, p)); break;
-    case Scanner::llama3: n = length(llama3_word(scan, p, 3)); break;
-    case Scanner::qwen2: n = length(llama3_word(scan, p, 1)); break;
-    case Scanner::pcre2: n = next_match() - at_; break;
-  }
-  word = text_.substr(at_, n);
-  at_ += n;
+  if (owner_->kind_ == Kind::pattern) return patterns_[0]->next(word);
+  if (next_ == words_.size()) return false;
+  word = words_[next_++].text;
   return true;
 }
 
-/// The end of the word at at_, by PCRE2.
-std::size_t Pretokenizer::Words::next_match() {
-  if (match_end_ > at_) return match_end_;  // found together with the gap in front of it
-  if (at_ == valid_end_) {
-    const std::size_t invalid = end_of_run(text_, at_, false);
-    if (invalid > at_) {
-      valid_begin_ = valid_end_ = invalid;
-      return invalid;
-    }
-    valid_begin_ = at_;
-    valid_end_ = end_of_run(text_, at_, true);
+void Pretokenizer::Words::cut_all() {
+  for (std::size_t step = 0; step < owner_->steps_.size(); ++step) apply(step);
+}
+
+void Pretokenizer::Words::apply(std::size_t index) {
+  std::vector<Word> out;
+  out.reserve(words_.size());
+  for (const Word& word : words_) {
+    const auto visit = [&](const auto& step) {
+      using Step = std::decay_t<decltype(step)>;
+      if constexpr (std::is_same_v<Step, PatternStep>) {
+        patterns_[index]->start(word.text);
+        for (std::string_view part; patterns_[index]->next(part);) {
+          out.push_back({part, word.first && part.data() == word.text.data()});
+        }
+      } else if constexpr (std::is_same_v<Step, SplitStep>) {
+        split(step, *matchers_[index], word, out);
+      } else if constexpr (std::is_same_v<Step, MetaspaceStep>) {
+        metaspace(step, word, out);
+      } else {
+        const bool has = word.text.starts_with(' ');
+        out.push_back({has ? word.text : keep(" " + std::string(word.text)), word.first});
+      }
+    };
+    std::visit(visit, owner_->steps_[index]);
   }
-  const auto valid = text_.substr(valid_begin_, valid_end_ - valid_begin_);
-  const auto match = matcher_->find(valid, at_ - valid_begin_);
-  if (!match) return valid_end_;
-  match_end_ = valid_begin_ + match->second;
-  return match->first > at_ - valid_begin_ ? valid_begin_ + match->first : match_end_;
+  words_ = std::move(out);
+}
+
+void Pretokenizer::Words::split(const SplitStep& step, Regex::Matcher& matcher, const Word& word,
+                                std::vector<Word>& out) {
+  for (const Span& span : arrange(find_spans(matcher, word.text, step.inverted), step.behavior)) {
+    out.push_back(
+        {word.text.substr(span.begin, span.end - span.begin), word.first && span.begin == 0});
+  }
+}
+
+void Pretokenizer::Words::metaspace(const MetaspaceStep& step, const Word& word,
+                                    std::vector<Word>& out) {
+  using Prepend = MetaspaceStep::Prepend;
+  std::string text;
+  text.reserve(word.text.size() + word.text.size() / 2 + step.replacement.size());
+  const bool has = word.text.starts_with(' ') || word.text.starts_with(step.replacement);
+  const bool wanted =
+      step.prepend == Prepend::always || (step.prepend == Prepend::first && word.first);
+  if (wanted && !has) text += step.replacement;
+  for (const char c : word.text) c == ' ' ? text.append(step.replacement) : text.append(1, c);
+  const std::string_view whole = keep(std::move(text));
+  std::size_t begin = 0;
+  while (step.split && begin < whole.size()) {
+    const std::size_t end = std::min(whole.find(step.replacement, begin + 1), whole.size());
+    out.push_back({whole.substr(begin, end - begin), word.first && begin == 0});
+    begin = end;
+  }
+  if (begin < whole.size()) out.push_back({whole.substr(begin), word.first});
+}
+
+std::string_view Pretokenizer::Words::keep(std::string text) {
+  kept_.push_back(std::make_unique<std::string>(std::move(text)));
+  return *kept_.back();
 }
 
 }  // namespace bessemer::data

@@ -21,30 +21,29 @@ std::uint64_t turn_seed(const DatasetOptions& options, std::uint64_t epoch, std:
   return std::uint64_t{words[0]} << 32 | words[1];
 }
 
-class BlockStreams final : public TokenStreams {
+class BlockStream final : public TokenStream {
  public:
-  explicit BlockStreams(const TokenizedBlock& block) : block_(block) {}
+  explicit BlockStream(const TokenizedBlock& block) : block_(block) {}
 
-  std::uint64_t length(std::uint32_t stream) const override {
-    return block_.offsets[stream + 1] - block_.offsets[stream];
+  std::uint64_t go_to(std::uint32_t id) override {
+    first_ = block_.offsets[id];
+    return block_.offsets[id + 1] - first_;
   }
-  void read(std::uint32_t stream, std::uint64_t begin, std::span<std::int32_t> out) const override {
-    std::copy_n(block_.tokens.begin() + place(stream, begin), out.size(), out.begin());
+  void read(std::uint64_t begin, std::span<std::int32_t> out) const override {
+    const auto place = static_cast<std::ptrdiff_t>(first_ + begin);
+    std::copy_n(block_.tokens.begin() + place, out.size(), out.begin());
   }
-  void mask(std::uint32_t stream, std::uint64_t begin,
-            std::span<std::int32_t> targets) const override {
+  void mask(std::uint64_t begin, std::span<std::int32_t> targets) const override {
     if (block_.trained.empty()) return;
-    const auto trained = block_.trained.begin() + place(stream, begin);
+    const auto trained = block_.trained.begin() + static_cast<std::ptrdiff_t>(first_ + begin);
     for (std::size_t t = 0; t < targets.size(); ++t) {
       if (trained[static_cast<std::ptrdiff_t>(t)] == 0) targets[t] = -1;
     }
   }
 
  private:
-  std::ptrdiff_t place(std::uint32_t stream, std::uint64_t begin) const {
-    return static_cast<std::ptrdiff_t>(block_.offsets[stream] + begin);
-  }
   const TokenizedBlock& block_;
+  std::uint64_t first_ = 0;
 };
 
 }  // namespace
@@ -121,10 +120,14 @@ const std::vector<std::uint64_t>& RawDataset::starts_of(std::uint64_t epoch) con
 
 RawDataset::At RawDataset::locate(std::uint64_t index) const {
   std::unique_lock lock(mutex_);
-  extend();
-  bool told = false;
-  for (int waves = 0; !whole() && index >= starts_.back(); ++waves) {
-    if (waves == 1 && !std::exchange(told, true)) {
+  const auto known = [&] {
+    extend();
+    return whole() || index < starts_.back();
+  };
+  for (int waves = 0; !known(); ++waves) {
+    counts_.refresh();
+    if (known()) break;
+    if (waves == 1) {
       log::info("source {}: sequence {} was not reached before; tokenizing what is in front of it",
                 source_->name(), index);
     }
@@ -215,8 +218,8 @@ void RawDataset::evict() const {
 
 std::int64_t RawDataset::read(std::uint64_t index, const SequenceView& out) const {
   const Found found = find(index);
-  return write_sequence(BlockStreams(*found.block), *found.block->layout, found.sequence,
-                        options_.end_of_text, out);
+  BlockStream stream(*found.block);
+  return write_sequence(stream, *found.block->layout, found.sequence, options_.end_of_text, out);
 }
 
 void RawDataset::visit(std::uint64_t index, const OriginVisitor& visitor) const {

@@ -10,7 +10,8 @@
 // after a whole epoch all is known.
 //
 // Tokenized blocks are kept in at most `kCacheBytes`, the last used ones, and always one. As many
-// blocks as there are threads are tokenized at a time where an unknown one is reached.
+// blocks as there are threads are tokenized at a time where an unknown one is reached. Processes
+// that read the same source learn from each other, by the file of counts.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +44,10 @@ class RawDataset final : public SequenceSource {
 
   /// Sequences of one epoch. Tokenizes all blocks that were never read.
   std::uint64_t sequences() const;
+
+  /// Learns where sequence `index` is, so that reading it takes no longer than others: where it was
+  /// not reached before, tokenizes what is in front of it.
+  void reach(std::uint64_t index) const { locate(index); }
 
   /// Of the blocks that were read so far.
   BlockTotals known() const;

@@ -42,6 +42,23 @@ std::uint64_t packing_seed(const DatasetOptions& options, std::uint64_t block) {
   return std::uint64_t{words[0]} << 32 | words[1];
 }
 
+// By their ends in the block.
+class BlockStreams final : public Streams {
+ public:
+  explicit BlockStreams(const std::vector<std::uint64_t>& offsets) : offsets_(offsets) {}
+
+  std::uint64_t size() const override { return offsets_.size() - 1; }
+  Stream at(std::uint64_t i) const override {
+    return {static_cast<std::uint32_t>(i), offsets_[i + 1] - offsets_[i]};
+  }
+  void visit(const std::function<void(const Stream&)>& visitor) const override {
+    for (std::uint64_t i = 0; i < size(); ++i) visitor(at(i));
+  }
+
+ private:
+  const std::vector<std::uint64_t>& offsets_;
+};
+
 // Documents that validate, as token files.
 class ValidationWriter {
  public:
@@ -165,8 +182,9 @@ class RawSource::Reader {
   Reader(const RawSource& source, std::uint32_t file, DocumentEncoder& encoder)
       : options_(source.options_),
         format_(format_of(source.files_[file])),
-        parser_(source.files_[file].string(),
-                {options_.text_key, options_.on_bad_record, source.chat_}),
+        parser_(source.files_[file].string(), {.text_key = options_.text_key,
+                                               .on_bad_record = options_.on_bad_record,
+                                               .chat = source.chat_}),
         encoder_(encoder) {}
 
   /// False for a record that is empty, or bad and to be skipped.
@@ -323,9 +341,8 @@ void RawSource::pack(TokenizedBlock& block, std::size_t index) const {
           ? summary.tokens
           : static_cast<std::uint64_t>(std::count(block.trained.begin(), block.trained.end(), 1));
   if (block.tokens.size() < 2) return;
-  block.layout = d.packing == Packing::best_fit
-                     ? pack_best_fit(block.offsets, d.sequence_length, packing_seed(d, index))
-                     : concatenate(block.offsets, d.sequence_length, d.tail);
+  block.layout = make_layout(BlockStreams(block.offsets),
+                             {d.packing, d.sequence_length, d.tail, packing_seed(d, index)});
   summary.sequences = static_cast<std::uint32_t>(block.layout->sequences());
   summary.padding = block.layout->padding();
 }

@@ -41,17 +41,13 @@ struct RawSourceOptions {
   std::function<void(const BuildProgress&)> progress;
 };
 
-/// A block, tokenized and packed. Neither moved nor copied: its layout looks at its offsets.
+/// A block, tokenized and packed.
 struct TokenizedBlock {
-  TokenizedBlock() = default;
-  TokenizedBlock(const TokenizedBlock&) = delete;
-  TokenizedBlock& operator=(const TokenizedBlock&) = delete;
-
   std::vector<std::int32_t> tokens;       // of all streams, end to end
   std::vector<std::uint8_t> trained;      // by token; empty: all
   std::vector<std::uint64_t> offsets{0};  // of streams, and the end
   std::vector<std::uint32_t> records;     // by stream, the number of its record
-  std::unique_ptr<const Layout> layout;   // null: the block has no sequence
+  std::unique_ptr<const Layout> layout;   // of offsets; null: the block has no sequence
   BlockSummary summary;
 
   std::size_t bytes() const;  // of memory, nearly

@@ -17,7 +17,6 @@ void RecordParser::read(std::string_view line, std::string& text, std::vector<Te
 
 bool RecordParser::parse(std::string_view line, std::uint64_t line_number, std::uint64_t offset,
                          std::string& text, std::vector<TextSpan>& spans) {
-  constexpr std::uint64_t kShown = 5;
   try {
     read(line, text, spans);
     return true;
@@ -27,7 +26,8 @@ bool RecordParser::parse(std::string_view line, std::uint64_t line_number, std::
     if (options_.on_bad_record == OnBadRecord::stop) {
       fail_input("{}; correct or remove the line, or skip bad records (data.on_bad_record)", what);
     }
-    if (++bad_records_ <= kShown) log::warn("{} (byte {}); skipped", what, offset);
+    if (++bad_records_ <= options_.bad_records_shown)
+      log::warn("{} (byte {}); skipped", what, offset);
     return false;
   }
 }

@@ -14,12 +14,13 @@ namespace bessemer::data {
 
 /// What to do with a record that is no document (a line that is no JSON object with a text, a
 /// conversation that its template cannot render): end with its place and its mistake, or log these
-/// (the first few of a file), count it and go on.
+/// (the first few), count it and go on.
 enum class OnBadRecord { stop, skip };
 
 struct RecordOptions {
   std::string text_key = "text";
   OnBadRecord on_bad_record = OnBadRecord::stop;
+  std::uint64_t bad_records_shown = 5;       // skipped ones that have a log line each
   std::shared_ptr<const ChatTemplate> chat;  // records are conversations; null: texts
 };
 

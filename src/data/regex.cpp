@@ -14,8 +14,8 @@
 namespace bessemer::data {
 namespace {
 
-/// Replaces \s and \S (see the header).
-std::string with_white_space(std::string_view pattern) {
+/// Replaces \s, \S, \w and \W (see the header).
+std::string with_classes(std::string_view pattern) {
   std::string out;
   bool in_class = false;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
@@ -26,6 +26,10 @@ std::string with_white_space(std::string_view pattern) {
         out += in_class ? std::string(kWhiteSpace) : fmt::format("[{}]", kWhiteSpace);
       } else if (escaped == 'S' && !in_class) {
         out += fmt::format("[^{}]", kWhiteSpace);
+      } else if (escaped == 'w') {
+        out += in_class ? std::string(kWordCharacters) : fmt::format("[{}]", kWordCharacters);
+      } else if (escaped == 'W' && !in_class) {
+        out += fmt::format("[^{}]", kWordCharacters);
       } else {
         out += {c, escaped};
       }
@@ -53,7 +57,7 @@ struct Regex::Code {
 };
 
 Regex::Regex(const std::string& pattern) : code_(std::make_unique<Code>()) {
-  const std::string translated = with_white_space(pattern);
+  const std::string translated = with_classes(pattern);
   int error = 0;
   PCRE2_SIZE place = 0;
   code_->pattern = pattern;

@@ -12,8 +12,8 @@ namespace bessemer::data {
 
 class Regex {
  public:
-  /// \s and \S outside and \s inside character classes mean `kWhiteSpace`. InputError where the
-  /// pattern does not compile.
+  /// \s and \S outside and \s inside character classes mean `kWhiteSpace`; \w and \W likewise
+  /// `kWordCharacters`. InputError where the pattern does not compile.
   explicit Regex(const std::string& pattern);
   ~Regex();
   Regex(Regex&&) noexcept;

@@ -8,19 +8,20 @@ namespace {
 // Fills a sequence part by part.
 class Writer {
  public:
-  Writer(const TokenStreams& streams, const SequenceView& out) : streams_(streams), out_(out) {}
+  Writer(TokenStream& stream, const SequenceView& out) : stream_(stream), out_(out) {}
 
   void add(const Part& part) {
     const auto tokens = out_.tokens.subspan(filled_, part.count);
     const auto targets = out_.targets.subspan(filled_, part.count);
-    streams_.read(part.stream, part.begin, tokens);
+    const std::uint64_t length = stream_.go_to(part.stream);
+    stream_.read(part.begin, tokens);
     std::copy(tokens.begin() + 1, tokens.end(), targets.begin());
     targets.back() = -1;
-    const std::uint64_t end = std::uint64_t{part.begin} + part.count;
-    const bool goes_on = end < streams_.length(part.stream);
-    if (goes_on) streams_.read(part.stream, end, targets.last(1));
+    const std::uint64_t end = part.begin + part.count;
+    const bool goes_on = end < length;
+    if (goes_on) stream_.read(end, targets.last(1));
     const auto predicted = targets.first(part.count - (goes_on ? 0 : 1));
-    streams_.mask(part.stream, part.begin + 1, predicted);
+    stream_.mask(part.begin + 1, predicted);
     valid_ += std::count_if(predicted.begin(), predicted.end(), [](auto id) { return id >= 0; });
     mark(part.count);
   }
@@ -44,7 +45,7 @@ class Writer {
     filled_ += count;
   }
 
-  const TokenStreams& streams_;
+  TokenStream& stream_;
   const SequenceView& out_;
   std::size_t filled_ = 0;
   std::int64_t valid_ = 0;
@@ -52,10 +53,9 @@ class Writer {
 
 }  // namespace
 
-std::int64_t write_sequence(const TokenStreams& streams, const Layout& layout,
-                            std::uint64_t sequence, std::int32_t end_of_text,
-                            const SequenceView& out) {
-  Writer writer(streams, out);
+std::int64_t write_sequence(TokenStream& stream, const Layout& layout, std::uint64_t sequence,
+                            std::int32_t end_of_text, const SequenceView& out) {
+  Writer writer(stream, out);
   layout.visit(sequence, [&writer](const Part& part) { writer.add(part); });
   return writer.finish(end_of_text);
 }

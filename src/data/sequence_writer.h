@@ -9,24 +9,24 @@
 
 namespace bessemer::data {
 
-/// The streams of a layout, with the end-of-text tokens behind documents.
-class TokenStreams {
+/// The streams of a layout, one at a time, with the end-of-text tokens behind documents. For one
+/// thread.
+class TokenStream {
  public:
-  virtual ~TokenStreams() = default;
-  virtual std::uint64_t length(std::uint32_t stream) const = 0;
+  virtual ~TokenStream() = default;
 
-  /// Tokens [begin, begin + out.size()) of a stream.
-  virtual void read(std::uint32_t stream, std::uint64_t begin,
-                    std::span<std::int32_t> out) const = 0;
+  /// Makes it that of this id, and returns how many tokens it has.
+  virtual std::uint64_t go_to(std::uint32_t id) = 0;
 
-  /// Sets to -1 what is not trained of `targets`, tokens [begin, begin + size) of a stream.
-  virtual void mask(std::uint32_t stream, std::uint64_t begin,
-                    std::span<std::int32_t> targets) const = 0;
+  /// Its tokens [begin, begin + out.size()).
+  virtual void read(std::uint64_t begin, std::span<std::int32_t> out) const = 0;
+
+  /// Sets to -1 what is not trained of `targets`, its tokens [begin, begin + size).
+  virtual void mask(std::uint64_t begin, std::span<std::int32_t> targets) const = 0;
 };
 
 /// Returns how many targets are not -1. What the parts leave of the sequence is padding.
-std::int64_t write_sequence(const TokenStreams& streams, const Layout& layout,
-                            std::uint64_t sequence, std::int32_t end_of_text,
-                            const SequenceView& out);
+std::int64_t write_sequence(TokenStream& stream, const Layout& layout, std::uint64_t sequence,
+                            std::int32_t end_of_text, const SequenceView& out);
 
 }  // namespace bessemer::data

@@ -15,7 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kSeparator = "<|endoftext|>";
 constexpr std::size_t kReadBytes = 1 << 18;
 constexpr std::size_t kLookedAt = 4 << 20;  // of a file, for the keys of its first object
 
@@ -160,12 +159,16 @@ bool holds_messages(const std::vector<fs::path>& files, std::string_view text_ke
 }
 
 StreamReader::StreamReader(std::unique_ptr<ByteStream> stream, std::string name, Format format,
-                           ReaderOptions options)
+                           ReaderOptions options, StreamStart start)
     : stream_(std::move(stream)),
       format_(format),
       piece_bytes_(options.piece_bytes),
-      parser_(std::move(name), {options.text_key, options.on_bad_record, options.chat}),
-      buffer_(kReadBytes) {}
+      parser_(std::move(name), {options.text_key, options.on_bad_record, options.bad_records_shown,
+                                std::move(options.chat)}),
+      buffer_(kReadBytes),
+      line_number_(start.lines),
+      line_begin_(start.offset),
+      line_end_(start.offset) {}
 
 bool StreamReader::next(Piece& piece) {
   return format_ == Format::jsonl ? next_json(piece) : next_text(piece);

@@ -39,11 +39,12 @@ bool holds_messages(const std::vector<std::filesystem::path>& files, std::string
 
 inline constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-/// A place to cut `text` at or after `from`: just behind a newline between two ASCII characters
-/// that are not white space. npos where there is none.
+/// A place to cut `text` at or after `from`, as `ReaderOptions::piece_bytes` says: just behind a
+/// newline. npos where there is none.
 std::size_t find_cut(std::string_view text, std::size_t from);
 
-/// Whether a line of a text file stands between documents.
+/// Between documents of a text; a line that consists of it.
+inline constexpr std::string_view kSeparator = "<|endoftext|>";
 bool is_separator(std::string_view line);
 
 bool is_blank(std::string_view line);
@@ -72,14 +73,21 @@ struct ReaderOptions {
   std::size_t piece_bytes = 0;
 
   OnBadRecord on_bad_record = OnBadRecord::stop;
+  std::uint64_t bad_records_shown = 5;  // of a stream: skipped ones that have a log line each
   std::shared_ptr<const ChatTemplate> chat = nullptr;  // records are conversations
+};
+
+/// Where a stream begins in its file: at the start of a line.
+struct StreamStart {
+  std::uint64_t offset = 0;
+  std::uint64_t lines = 0;  // in front of it
 };
 
 /// The documents of one stream. `name` is for messages.
 class StreamReader {
  public:
   StreamReader(std::unique_ptr<ByteStream> stream, std::string name, Format format,
-               ReaderOptions options);
+               ReaderOptions options, StreamStart start = {});
 
   /// The next piece; false at the end. Never gives an empty document. InputError names file:line.
   bool next(Piece& piece);

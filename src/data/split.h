@@ -8,18 +8,48 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "data/indexed_dataset.h"
 
 namespace bessemer::data {
 
-/// Documents of a dataset, ascending. Of the one document of a set of one, only the tokens
-/// [begin, end) count.
+/// The documents of a set, ascending: a bit for each document of the dataset, made when needed.
+class Members {
+ public:
+  explicit Members(std::uint32_t all) : count_(all) {}  // all of so many
+  explicit Members(std::vector<std::uint64_t> bits);    // 64 documents a word
+
+  std::uint64_t size() const { return count_; }
+  std::uint32_t operator[](std::uint64_t i) const;
+  std::vector<std::uint32_t> list() const;
+
+ private:
+  std::vector<std::uint64_t> words_;  // empty: all
+  std::vector<std::uint64_t> ranks_;  // members in front of every kBlock words
+  std::uint64_t count_ = 0;
+};
+
+/// Some documents of a dataset, as a rule: its size does not grow with their number. Of the one
+/// document of a dataset of one, only the tokens [begin, end) count.
 struct DocumentSet {
-  std::vector<std::uint32_t> documents;
+  enum class Side { none, all, train, validation };
+
+  Side side = Side::none;
+  std::uint32_t documents = 0;  // of the dataset
+  std::uint64_t seed = 0;       // of the split
+  double fraction = 0;          // that validates
   std::uint64_t begin = 0;
   std::uint64_t end = std::numeric_limits<std::uint64_t>::max();
+
+  bool empty() const { return side == Side::none; }
+
+  /// A function of all of the above: O(documents), on all threads.
+  Members members() const;
+
+  /// All of the above, as text to put in a digest.
+  std::string description() const;
 };
 
 struct Split {
@@ -30,7 +60,8 @@ struct Split {
 double split_draw(std::uint64_t seed, std::uint32_t document);
 
 /// `fraction` in [0, 1) of the documents validate; 0: none. A log line warns where the validation
-/// share in tokens is far from it. InputError for a fraction out of range or an empty dataset.
+/// share in tokens is far from it (in datasets of up to a million documents). InputError for a
+/// fraction out of range or an empty dataset.
 Split split_documents(const IndexedDataset& dataset, std::uint64_t seed, double fraction);
 
 /// All documents.

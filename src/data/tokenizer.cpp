@@ -1,106 +1,81 @@
 #include "data/tokenizer.h"
 
 #include <algorithm>
-#include <cstring>
-#include <functional>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
-#include "data/byte_alphabet.h"
+#include "data/merge_rules.h"
 
 namespace bessemer::data {
+namespace {
 
-Tokenizer::Tokenizer(TokenizerModel model)
-    : model_(std::move(model)), pretokenizer_(model_.pattern), merges_(model_.merges.size()) {
-  require_input(model_.tokens.size() < std::numeric_limits<std::int32_t>::max(),
-                "a vocabulary of {} tokens", model_.tokens.size());
-  index_added();
-  index_tokens();
-  index_merges();
+std::unique_ptr<SubwordModel> make_subwords(const TokenizerModel& model,
+                                            const std::shared_ptr<const TokenIndex>& index) {
+  if (model.byte_level()) return make_byte_bpe(model, index);
+  if (std::holds_alternative<PieceBpe>(model.subwords)) return make_piece_bpe(model, index);
+  return make_unigram(model, index);
 }
 
-void Tokenizer::index_added() {
-  for (AddedToken& token : model_.added) {
+}  // namespace
+
+Tokenizer::Tokenizer(TokenizerModel model)
+    : model_(std::move(model)), normalizer_(model_.normalizer), pretokenizer_(model_.pretokenizer) {
+  require_input(model_.tokens.size() < std::numeric_limits<std::int32_t>::max(),
+                "a vocabulary of {} tokens", model_.tokens.size());
+  place_added();
+  index_added();
+  index_ = std::make_shared<const TokenIndex>(model_);
+  subwords_ = make_subwords(model_, index_);
+  cuttable_ = find_cuttable();
+  const auto splits = [](const PretokenizerStep& step) {
+    return std::holds_alternative<SplitStep>(step);
+  };
+  // SentencePiece's own normalizer sees the bytes as they are.
+  const bool own = !model_.normalizer.empty() &&
+                   std::holds_alternative<SentencePieceStep>(model_.normalizer.front());
+  wants_utf8_ =
+      !own && (!model_.byte_level() || !normalizer_.empty() ||
+               std::any_of(model_.pretokenizer.begin(), model_.pretokenizer.end(), splits));
+}
+
+/// Gives added tokens that the vocabulary lacks their place in it.
+void Tokenizer::place_added() {
+  for (const AddedToken& token : model_.added) {
     const auto id = static_cast<std::size_t>(token.id);
     require_input(token.id >= 0 && id < model_.tokens.size(), "added token {:?} has id {}",
                   token.content, token.id);
     require_input(!token.content.empty(), "the added token with id {} is empty", token.id);
     Token& entry = model_.tokens[id];
+    const bool piece = !model_.byte_level() && entry.piece == token.content;
     if (entry.bytes.empty()) entry = {token.content, true};
-    if (entry.bytes != token.content) {
+    if (entry.bytes != token.content && !piece) {
       fail_input("added token {:?} has id {}, which is the token {:?}; ids must be distinct",
-                 token.content, token.id, to_alphabet(entry.bytes));
+                 token.content, token.id, shown_text(model_, merged_text(model_, token.id)));
     }
   }
+}
+
+void Tokenizer::index_added() {
   for (const AddedToken& token : model_.added) {
-    AddedSet& set = added_[token.normalized ? 1 : 0];
-    const bool fresh =
-        !added_[0].ids.contains(token.content) && !added_[1].ids.contains(token.content);
+    const bool fresh = added_[0].find(token.content) < 0 && added_[1].find(token.content) < 0;
     require_input(fresh, "added token {:?} is there twice", token.content);
-    set.ids.emplace(token.content, token.id);
-    set.lengths.push_back(token.content.size());
-    set.starts[static_cast<unsigned char>(token.content[0])] = true;
-  }
-  for (AddedSet& set : added_) {
-    std::sort(set.lengths.begin(), set.lengths.end(), std::greater<>());
-    set.lengths.erase(std::unique(set.lengths.begin(), set.lengths.end()), set.lengths.end());
+    const std::string content =
+        token.normalized ? normalizer_.normalize(token.content) : token.content;
+    if (content.empty()) continue;  // normalized away, so never found
+    // Two that are the same when normalized: the first counts.
+    added_[token.normalized ? 1 : 0].insert(token, content);
   }
 }
 
-void Tokenizer::index_tokens() {
-  id_of_.reserve(model_.tokens.size());
-  for (std::size_t id = 0; id < model_.tokens.size(); ++id) {
-    const Token& token = model_.tokens[id];
-    if (token.bytes.empty() || token.literal) continue;
-    const auto [other, fresh] = id_of_.emplace(token.bytes, static_cast<std::int32_t>(id));
-    if (!fresh) {
-      fail_input("token {:?} has two ids, {} and {}", to_alphabet(token.bytes), other->second, id);
-    }
-  }
-  for (int byte = 0; byte < 256; ++byte) {
-    const char c = static_cast<char>(byte);
-    const auto found = id_of_.find(std::string_view(&c, 1));
-    require_input(found != id_of_.end(),
-                  "the vocabulary has no token for byte 0x{:02x}; a byte-level tokenizer has one "
-                  "for each of the 256",
-                  byte);
-    byte_id_[static_cast<std::size_t>(byte)] = found->second;
-  }
-}
-
-void Tokenizer::index_merges() {
-  const auto bytes = [&](std::int32_t id) -> const std::string& {
-    require_input(!token_bytes(id).empty(), "a merge uses id {}, which is no token", id);
-    return model_.tokens[static_cast<std::size_t>(id)].bytes;
-  };
-  for (std::size_t rank = 0; rank < model_.merges.size(); ++rank) {
-    const auto [left, right] = model_.merges[rank];
-    const auto result = id_of_.find(bytes(left) + bytes(right));
-    if (result == id_of_.end()) {
-      fail_input("merge {} makes {:?}, which is no token", rank,
-                 to_alphabet(bytes(left) + bytes(right)));
-    }
-    const bool fresh =
-        merges_.insert(left, right, {static_cast<std::int32_t>(rank), result->second});
-    if (!fresh) {
-      fail_input("merge {} of {:?} and {:?} is there twice", rank, to_alphabet(bytes(left)),
-                 to_alphabet(bytes(right)));
-    }
-  }
-}
-
-Tokenizer::AddedSet::Found Tokenizer::AddedSet::find(std::string_view text,
-                                                     std::size_t from) const {
-  if (ids.empty()) return {};
-  for (std::size_t at = from; at < text.size(); ++at) {
-    if (!starts[static_cast<unsigned char>(text[at])]) continue;
-    for (const std::size_t length : lengths) {
-      if (length > text.size() - at) continue;
-      const auto found = ids.find(text.substr(at, length));
-      if (found != ids.end()) return {at, length, found->second};
-    }
-  }
-  return {};
+/// Pieces end behind a newline between two characters that are not white space.
+bool Tokenizer::find_cuttable() const {
+  const bool words = normalizer_.cuttable() && pretokenizer_.cuttable();
+  return words &&
+         std::none_of(model_.added.begin(), model_.added.end(), [](const AddedToken& token) {
+           const bool looks_around = token.strip_left || token.strip_right || token.single_word;
+           return looks_around || token.content.find('\n') != token.content.npos;
+         });
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, AddedTokens added) const {
@@ -110,14 +85,12 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, AddedTokens a
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
-  std::string text;
   for (const std::int32_t id : ids) {
-    const std::string_view bytes = token_bytes(id);
-    require_input(!bytes.empty(), "token id {}: the tokenizer has no such token (ids are below {})",
-                  id, vocabulary_size());
-    text += bytes;
+    require_input(!token_bytes(id).empty(),
+                  "token id {}: the tokenizer has no such token (ids are below {})", id,
+                  vocabulary_size());
   }
-  return text;
+  return data::decode(model_.decoder, model_.tokens, ids);
 }
 
 std::string_view Tokenizer::token_bytes(std::int32_t id) const {
@@ -125,23 +98,25 @@ std::string_view Tokenizer::token_bytes(std::int32_t id) const {
   return model_.tokens[static_cast<std::size_t>(id)].bytes;
 }
 
-std::optional<std::int32_t> Tokenizer::find_token(std::string_view bytes) const {
-  for (const AddedSet& set : added_) {
-    if (const auto found = set.ids.find(bytes); found != set.ids.end()) return found->second;
+std::optional<std::int32_t> Tokenizer::find_token(std::string_view text) const {
+  for (const AddedToken& token : model_.added) {
+    if (token.content == text) return token.id;
   }
-  if (const auto found = id_of_.find(bytes); found != id_of_.end()) return found->second;
+  if (const std::int32_t id = index_->find(text); id >= 0) return id;
   return std::nullopt;
 }
 
 std::int32_t Tokenizer::end_of_text() const {
-  for (const std::string_view name : {"<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>"}) {
-    for (const AddedSet& set : added_) {
-      if (const auto found = set.ids.find(name); found != set.ids.end()) return found->second;
+  if (model_.end_of_text) return *model_.end_of_text;
+  for (const std::string_view name :
+       {"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>"}) {
+    for (const AddedToken& token : model_.added) {
+      if (token.content == name) return token.id;
     }
   }
   fail_input(
       "the tokenizer has no end-of-text token: expected an added token <|endoftext|>, "
-      "<|end_of_text|>, </s> or <|im_end|>");
+      "<|end_of_text|>, </s>, <eos> or <|im_end|>");
 }
 
 }  // namespace bessemer::data

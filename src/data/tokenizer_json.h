@@ -1,10 +1,12 @@
-// Hugging Face's `tokenizer.json`, of the byte-level BPE kind: GPT-2's (ByteLevel with its own
-// pattern), Llama 3's (Split by a pattern, then ByteLevel) and what lies between.
+// Hugging Face's `tokenizer.json`.
 //
-// Read: merges as "a b" or ["a", "b"], added tokens, ignore_merges. Refused with the JSON path and
-// the reason: other models (WordPiece, Unigram, SentencePiece's byte_fallback), normalizers,
-// prefix spaces and added tokens that swallow spaces, since those do not give the text back.
-// Written: merges as "a b", which every version of `tokenizers` reads, with the same ids.
+// Read: byte-level BPE (GPT-2, Llama 3, Qwen and kin), BPE over characters with byte fallback
+// (Llama 2, Mistral, Gemma), Unigram (T5, XLM-R); the normalizers, pre-tokenizers and decoders that
+// these families use; added tokens with all their flags. Whatever else the file asks for is refused
+// with its JSON path: ids would differ from the original's.
+//
+// Written: what the BPE trainer makes, with merges as "a b", which every version of `tokenizers`
+// reads. Tokenizers that came as a file are kept as that file (tokenizer_file.h).
 #pragma once
 
 #include <filesystem>
@@ -15,12 +17,10 @@
 
 namespace bessemer::data {
 
-/// InputError names the file and the JSON path.
-Tokenizer load_tokenizer(const std::filesystem::path& path);
-
-/// The same from bytes; `name` is for messages.
+/// From the bytes of a file; `name` is for messages. InputError names it and the JSON path.
 Tokenizer parse_tokenizer_json(std::string_view json, const std::string& name);
 
+/// For byte-level BPE with no more than one pattern and no normalizer; Error for any other.
 std::string to_tokenizer_json(const Tokenizer& tokenizer);
 
 /// Written whole or not at all.

@@ -15,8 +15,8 @@ bool can_have_a_property(char32_t rune) {
   return (plane < 4 || plane == 14) && (rune < 0xD800 || rune > 0xDFFF);
 }
 
-void mark(std::string_view text, const std::string& pattern, RuneClass kind,
-          std::vector<RuneClass>& table) {
+template <typename Mark>
+void each_match(std::string_view text, const std::string& pattern, const Mark& mark) {
   const Regex regex(pattern);
   Regex::Matcher matcher(regex);
   std::size_t from = 0;
@@ -26,7 +26,7 @@ void mark(std::string_view text, const std::string& pattern, RuneClass kind,
     while (p < end) {
       char32_t rune = 0;
       p += decode_utf8(p, end, rune);
-      table[rune] = kind;
+      mark(rune);
     }
     from = match->second;
   }
@@ -34,14 +34,20 @@ void mark(std::string_view text, const std::string& pattern, RuneClass kind,
 
 }  // namespace
 
-UnicodeClasses::UnicodeClasses() : table_(kCodePoints, RuneClass::other) {
+UnicodeClasses::UnicodeClasses()
+    : table_(kCodePoints, RuneClass::other), words_(kCodePoints, false) {
   std::string all;
   for (char32_t rune = 0; rune < kCodePoints; ++rune) {
     if (can_have_a_property(rune)) append_utf8(all, rune);
   }
-  mark(all, R"(\p{L}+)", RuneClass::letter, table_);
-  mark(all, R"(\p{N}+)", RuneClass::number, table_);
-  mark(all, R"(\s+)", RuneClass::space, table_);
+  const auto mark = [&](const std::string& pattern, RuneClass kind) {
+    each_match(all, pattern, [&](char32_t rune) { table_[rune] = kind; });
+  };
+  mark(R"(\p{L}+)", RuneClass::letter);
+  mark(R"(\p{N}+)", RuneClass::number);
+  mark(R"(\s+)", RuneClass::space);
+  const std::string words = "[\\x{200c}\\x{200d}" + std::string(kWordCharacters) + "]+";
+  each_match(all, words, [&](char32_t rune) { words_[rune] = true; });
 }
 
 const UnicodeClasses& UnicodeClasses::instance() {

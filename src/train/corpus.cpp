@@ -1,9 +1,6 @@
 #include "train/corpus.h"
 
-#include <chrono>
 #include <cmath>
-
-#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -13,44 +10,12 @@
 #include "data/mixture.h"
 #include "data/source.h"
 #include "data/split.h"
-#include "data/tokenizer_json.h"
+#include "data/tokenizer_file.h"
+#include "train/build_meter.h"
 #include "train/mixture_stages.h"
 
 namespace bessemer::train {
 namespace {
-
-// One line, rewritten in place at a terminal; silent elsewhere, where build_corpus's result is
-// logged once instead.
-class BuildMeter {
- public:
-  void operator()(const data::BuildProgress& progress) {
-    if (!terminal_ || progress.total == 0) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (progress.stage != stage_) {
-      stage_ = progress.stage;
-      start_ = now;
-    }
-    const double seconds = std::chrono::duration<double>(now - start_).count();
-    const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
-    const double left = share > 0 ? seconds * (1 - share) / share : 0;
-    const std::string rate =
-        progress.stage == "learn tokens" || seconds <= 0
-            ? ""
-            : fmt::format("  {:.1f} MB/s", static_cast<double>(progress.done) / seconds / 1e6);
-    fmt::print(stderr, "\r\033[K{} {} {:3.0f}%{}  {:.0f} s left", progress.stage, progress.source,
-               100 * share, rate, left);
-    shown_ = true;
-  }
-  ~BuildMeter() {
-    if (shown_) fmt::print(stderr, "\r\033[K");
-  }
-
- private:
-  bool terminal_ = ::isatty(STDERR_FILENO) == 1;
-  bool shown_ = false;
-  std::string stage_;
-  std::chrono::steady_clock::time_point start_;
-};
 
 bool is_token_file(const std::filesystem::path& path) {
   return std::filesystem::exists(data::idx_path(path)) &&
@@ -59,7 +24,9 @@ bool is_token_file(const std::filesystem::path& path) {
 
 std::optional<std::filesystem::path> named_tokenizer(const config::RunConfig& config) {
   if (config.data.tokenizer) return config.data.tokenizer;
-  if (config.model.from) return *config.model.from / "tokenizer.json";
+  if (config.model.from) {
+    return data::find_tokenizer(*config.model.from).value_or(*config.model.from / "tokenizer.json");
+  }
   return std::nullopt;
 }
 
@@ -94,12 +61,6 @@ data::BuildOptions build_options(const config::RunConfig& config) {
     if (ahead && !is_token_file(source.path)) options.sources.push_back(corpus_source(source));
   }
   return options;
-}
-
-data::BuiltCorpus build_shown(data::BuildOptions options) {
-  BuildMeter meter;
-  options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
-  return data::build_corpus(options);
 }
 
 void report(const data::BuiltCorpus& built) {
@@ -150,6 +111,7 @@ data::DatasetOptions dataset_options(const config::RunConfig& config,
   options.source = static_cast<std::uint32_t>(source);
   options.packing = config.data.packing == config::Packing::best_fit ? data::Packing::best_fit
                                                                      : data::Packing::concatenate;
+  options.layouts = data_directory(config) / config.data.sources[source].name;
   return options;
 }
 
@@ -175,11 +137,25 @@ std::shared_ptr<const data::Mixture> mix(const config::RunConfig& config,
   return std::make_shared<const data::Mixture>(std::move(datasets), std::move(schedule));
 }
 
-// Whether what is learned of raw sources is written down.
-enum class Preparing { yes, no };
+// What is done with raw sources.
+enum class RawUse {
+  prepare,  // they are read through where they were not before; what is learned is written down
+  read,     // they were prepared; what is learned is written down
+  look_at   // they were prepared; nothing is written
+};
 
-void add_raw(const config::RunConfig& config, std::size_t index, Preparing preparing,
-             Corpus& corpus) {
+// A source of the run file: what trains, and what is kept out.
+struct OpenedSource {
+  TrainingSource training;
+  std::shared_ptr<const data::IndexedDataset> validation_tokens;
+  data::DocumentSet validation;
+  std::shared_ptr<const data::LossMask> validation_loss;
+  data::DatasetOptions options;
+};
+
+std::shared_ptr<const data::RawDataset> open_raw(const config::RunConfig& config,
+                                                 const Corpus& corpus, std::size_t index,
+                                                 RawUse use) {
   const data::BuildOptions build = build_options(config);
   data::RawSourceOptions options;
   options.source = corpus_source(config.data.sources[index]);
@@ -190,53 +166,96 @@ void add_raw(const config::RunConfig& config, std::size_t index, Preparing prepa
   options.tokenizer = corpus.tokenizer;
   options.validation_fraction = config.data.validation_fraction;
   options.dataset = dataset_options(config, *corpus.tokenizer, index);
-  const bool writes = preparing == Preparing::yes;
   BuildMeter meter;
   options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
-  const auto source = writes ? data::RawSource::prepare(options) : data::RawSource::open(options);
-  TrainingSource training{source->name(), source->prefix()};
-  training.raw = std::make_shared<const data::RawDataset>(
-      source, writes ? data::BlockCounts::Access::extend : data::BlockCounts::Access::read_only);
-  corpus.sources.push_back(std::move(training));
-  const std::filesystem::path prefix = source->validation_prefix();
-  if (!is_token_file(prefix)) return;
-  const auto tokens =
-      std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefix));
-  corpus.validation.push_back(
-      {source->name(), std::make_shared<const data::Dataset>(
-                           tokens, data::all_documents(*tokens), for_evaluation(options.dataset),
-                           data::LossMask::open(prefix, tokens->tokens()))});
+  const auto source =
+      use == RawUse::prepare ? data::RawSource::prepare(options) : data::RawSource::open(options);
+  using Access = data::BlockCounts::Access;
+  const Access access = use == RawUse::look_at ? Access::read_only : Access::extend;
+  return std::make_shared<const data::RawDataset>(source, access);
 }
 
-// What lies in the token files, as the run file wants it.
-Corpus assemble(const config::RunConfig& config, const std::filesystem::path& tokenizer,
-                const std::vector<std::filesystem::path>& prefixes, Preparing preparing) {
+OpenedSource open_raw_source(const config::RunConfig& config, const Corpus& corpus,
+                             std::size_t index, RawUse use) {
+  OpenedSource opened;
+  opened.training.raw = open_raw(config, corpus, index, use);
+  const data::RawSource& source = opened.training.raw->source();
+  opened.training.name = source.name();
+  opened.training.prefix = source.prefix();
+  opened.options = source.options().dataset;
+  const std::filesystem::path prefix = source.validation_prefix();
+  if (!is_token_file(prefix)) return opened;
+  opened.validation_tokens =
+      std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefix));
+  opened.validation = data::all_documents(*opened.validation_tokens);
+  opened.validation_loss = data::LossMask::open(prefix, opened.validation_tokens->tokens());
+  return opened;
+}
+
+OpenedSource open_token_files(const config::RunConfig& config, const Corpus& corpus,
+                              std::size_t index) {
+  OpenedSource opened;
+  opened.options = dataset_options(config, *corpus.tokenizer, index);
+  const std::filesystem::path prefix = prefixes_of(config)[index];
+  const auto tokens =
+      std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefix));
+  const auto loss = data::LossMask::open(prefix, tokens->tokens());
+  const data::Split split =
+      data::split_documents(*tokens, *config.data.seed, config.data.validation_fraction);
+  opened.training = {
+      config.data.sources[index].name, prefix, tokens,
+      std::make_shared<const data::Dataset>(tokens, split.train, opened.options, loss), loss};
+  opened.validation_tokens = tokens;
+  opened.validation = split.validation;
+  opened.validation_loss = loss;
+  return opened;
+}
+
+// `corpus` has its tokenizer.
+OpenedSource open_source(const config::RunConfig& config, const Corpus& corpus, std::size_t index,
+                         RawUse use) {
+  return config.data.sources[index].tokenize == config::Tokenize::on_the_fly
+             ? open_raw_source(config, corpus, index, use)
+             : open_token_files(config, corpus, index);
+}
+
+// Without sources yet.
+Corpus with_tokenizer(const std::filesystem::path& path) {
   Corpus corpus;
-  corpus.tokenizer_path = tokenizer;
-  corpus.tokenizer = std::make_shared<const data::Tokenizer>(data::load_tokenizer(tokenizer));
+  corpus.tokenizer_path = path;
+  corpus.tokenizer = std::make_shared<const data::Tokenizer>(data::load_tokenizer(path));
   corpus.vocabulary = corpus.tokenizer->vocabulary_size();
-  for (std::size_t i = 0; i < prefixes.size(); ++i) {
-    const std::string& name = config.data.sources[i].name;
-    if (config.data.sources[i].tokenize == config::Tokenize::on_the_fly) {
-      add_raw(config, i, preparing, corpus);
-      continue;
+  return corpus;
+}
+
+// All sources, as the run file wants them.
+Corpus assemble(const config::RunConfig& config, const std::filesystem::path& tokenizer,
+                RawUse use) {
+  Corpus corpus = with_tokenizer(tokenizer);
+  for (std::size_t i = 0; i < config.data.sources.size(); ++i) {
+    OpenedSource source = open_source(config, corpus, i, use);
+    const TrainingSource& training = source.training;
+    if (training.dataset) corpus.training_tokens += training.dataset->tokens();
+    if (!source.validation.empty()) {
+      corpus.validation.push_back(
+          {training.name, std::make_shared<const data::Dataset>(
+                              source.validation_tokens, std::move(source.validation),
+                              for_evaluation(source.options), source.validation_loss)});
     }
-    const auto tokens =
-        std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefixes[i]));
-    const data::Split split =
-        data::split_documents(*tokens, *config.data.seed, config.data.validation_fraction);
-    const data::DatasetOptions options = dataset_options(config, *corpus.tokenizer, i);
-    const auto loss = data::LossMask::open(prefixes[i], tokens->tokens());
-    const auto training = std::make_shared<const data::Dataset>(tokens, split.train, options, loss);
-    corpus.training_tokens += training->tokens();
-    corpus.sources.push_back({name, prefixes[i], tokens, training, loss});
-    if (split.validation.documents.empty()) continue;
-    corpus.validation.push_back(
-        {name, std::make_shared<const data::Dataset>(tokens, split.validation,
-                                                     for_evaluation(options), loss)});
+    corpus.sources.push_back(std::move(source.training));
   }
   corpus.training = mix(config, corpus.sources);
   return corpus;
+}
+
+// Of a run that has been prepared.
+std::filesystem::path tokenizer_of(const config::RunConfig& config) {
+  const data::BuildOptions options = build_options(config);
+  if (options.sources.empty()) return *options.tokenizer;
+  const auto tokenizer = data::find_tokenizer(options.directory);
+  require_input(tokenizer.has_value(), "{}: no tokenizer there; the data are not built",
+                options.directory.string());
+  return *tokenizer;
 }
 
 }  // namespace
@@ -255,8 +274,7 @@ void check_sources(const config::RunConfig& config) {
   const std::optional<std::filesystem::path> tokenizer = named_tokenizer(config);
   if (!tokenizer) return;
   require_input(std::filesystem::exists(*tokenizer),
-                "{}: no such file; data.tokenizer names the tokenizer.json to use",
-                tokenizer->string());
+                "{}: no such file; data.tokenizer names the tokenizer to use", tokenizer->string());
   data::load_tokenizer(*tokenizer);
 }
 
@@ -267,8 +285,8 @@ std::int64_t planned_vocabulary(const config::RunConfig& config) {
     return data::load_tokenizer(*config.data.tokenizer).vocabulary_size();
   }
   if (config.model.from) {
-    const std::filesystem::path path = *config.model.from / "tokenizer.json";
-    if (std::filesystem::exists(path)) return data::load_tokenizer(path).vocabulary_size();
+    const auto path = data::find_tokenizer(*config.model.from);
+    if (path) return data::load_tokenizer(*path).vocabulary_size();
   }
   return config.data.vocabulary.value_or(1);
 }
@@ -280,12 +298,12 @@ Corpus prepare_corpus(const config::RunConfig& config) {
     built = build_shown(options);
   } else {
     require_input(options.tokenizer.has_value(),
-                  "data.tokenizer is missing: token files (.bin/.idx) need the tokenizer.json that "
-                  "made them");
+                  "data.tokenizer is missing: token files (.bin/.idx) need the tokenizer that made "
+                  "them");
     built.tokenizer = *options.tokenizer;
   }
   report(built);
-  Corpus corpus = assemble(config, built.tokenizer, prefixes_of(config), Preparing::yes);
+  Corpus corpus = assemble(config, built.tokenizer, RawUse::prepare);
   for (const TrainingSource& source : corpus.sources) {
     if (source.raw) {
       log::info("source {}: {} documents in {} blocks, tokenized as they are read", source.name,
@@ -299,10 +317,22 @@ Corpus prepare_corpus(const config::RunConfig& config) {
 }
 
 Corpus open_corpus(const config::RunConfig& config) {
-  const data::BuildOptions options = build_options(config);
-  const bool built = !options.sources.empty();
-  return assemble(config, built ? options.directory / "tokenizer.json" : *options.tokenizer,
-                  prefixes_of(config), Preparing::no);
+  return assemble(config, tokenizer_of(config), RawUse::look_at);
+}
+
+void reach(const Corpus& corpus, std::uint64_t sequence) {
+  const std::vector<std::uint64_t> turns = corpus.training->schedule().turns(sequence);
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    if (corpus.sources[i].raw) corpus.sources[i].raw->reach(turns[i]);
+  }
+}
+
+std::shared_ptr<const data::SequenceSource> open_training_source(const config::RunConfig& config,
+                                                                 std::size_t source) {
+  require_input(source < config.data.sources.size(), "source {} of {}", source,
+                config.data.sources.size());
+  const Corpus corpus = with_tokenizer(tokenizer_of(config));
+  return open_source(config, corpus, source, RawUse::read).training.sequences();
 }
 
 std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,
@@ -324,6 +354,7 @@ std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::
   dataset.sequence_length = sequence_length;
   dataset.end_of_text = loaded.end_of_text();
   dataset.vocabulary = loaded.vocabulary_size();
+  dataset.layouts = work / "evaluation";
   return std::make_shared<const data::Dataset>(tokens, data::all_documents(*tokens),
                                                for_evaluation(dataset),
                                                data::LossMask::open(prefix, tokens->tokens()));

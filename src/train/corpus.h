@@ -62,6 +62,16 @@ Corpus prepare_corpus(const config::RunConfig& config);
 /// is written. InputError where its files are not there.
 Corpus open_corpus(const config::RunConfig& config);
 
+/// Finds where sources that are tokenized on the fly go on at this sequence of the mixture. Where
+/// it was not reached before that means tokenizing what is in front of it, which takes longer than
+/// a loader waits for a sequence.
+void reach(const Corpus& corpus, std::uint64_t sequence);
+
+/// One source of such a run alone, as it trains: for a process that reads nothing else. What it
+/// learns of a source that is tokenized on the fly is written down for the others.
+std::shared_ptr<const data::SequenceSource> open_training_source(const config::RunConfig& config,
+                                                                 std::size_t source);
+
 /// One dataset over all documents of a text, JSONL or token-file path, in the corpus's order; for
 /// `bessemer eval`. `work` is a directory for the token files.
 std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,

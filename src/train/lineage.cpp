@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "data/manifest.h"
 #include "data/places.h"
+#include "models/architecture.h"
 
 namespace bessemer::train {
 namespace {
@@ -115,29 +116,66 @@ class Teller {
   std::vector<std::unique_ptr<Documents>> documents_;
 };
 
+// Parts of sequences, one after the other.
+class PartList {
+ public:
+  explicit PartList(const Corpus& corpus) : corpus_(corpus), teller_(corpus) {}
+
+  /// `number` of the step is sequence `index` of the mixture.
+  void add(std::int64_t number, std::uint64_t index) {
+    std::int64_t offset = 0;
+    corpus_.training->visit(index, [&](const data::Origin& origin) {
+      ReadPart part = teller_.tell(origin);
+      part.sequence = number;
+      part.offset = offset;
+      offset += part.tokens;
+      parts_.push_back(std::move(part));
+    });
+  }
+  std::vector<ReadPart> take() { return std::move(parts_); }
+
+ private:
+  const Corpus& corpus_;
+  Teller teller_;
+  std::vector<ReadPart> parts_;
+};
+
+std::uint64_t first_of_step(const config::RunConfig& config, const Corpus& corpus,
+                            std::int64_t step) {
+  const auto sequences = static_cast<std::uint64_t>(*config.train.global_batch_size);
+  const std::uint64_t steps = corpus.training->schedule().sequences() / sequences;
+  require_input(step >= 1 && static_cast<std::uint64_t>(step) <= steps,
+                "step {}: the data ends after step {}", step, steps);
+  return static_cast<std::uint64_t>(step - 1) * sequences;
+}
+
 }  // namespace
 
 std::vector<ReadPart> parts_of_step(const config::RunConfig& config, const Corpus& corpus,
                                     std::int64_t step) {
-  const std::int64_t sequences = *config.train.global_batch_size;
-  const auto first = static_cast<std::uint64_t>((step - 1) * sequences);
-  const std::uint64_t all = corpus.training->schedule().sequences();
-  require_input(step >= 1 && first + static_cast<std::uint64_t>(sequences) <= all,
-                "step {}: the data ends after step {}", step,
-                all / static_cast<std::uint64_t>(sequences));
-  const Teller teller(corpus);
-  std::vector<ReadPart> parts;
-  for (std::int64_t s = 0; s < sequences; ++s) {
-    std::int64_t offset = 0;
-    corpus.training->visit(first + static_cast<std::uint64_t>(s), [&](const data::Origin& origin) {
-      ReadPart part = teller.tell(origin);
-      part.sequence = s;
-      part.offset = offset;
-      offset += part.tokens;
-      parts.push_back(std::move(part));
-    });
+  const std::uint64_t first = first_of_step(config, corpus, step);
+  PartList parts(corpus);
+  for (std::int64_t s = 0; s < *config.train.global_batch_size; ++s) {
+    parts.add(s, first + static_cast<std::uint64_t>(s));
   }
-  return parts;
+  return parts.take();
+}
+
+std::vector<ReadPart> parts_of_rank(const config::RunConfig& config, const Corpus& corpus,
+                                    std::int64_t step, const RankShape& rank) {
+  const std::uint64_t first = first_of_step(config, corpus, step);
+  const models::Architecture architecture =
+      models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
+  data::Planner planner(corpus.training, planner_options(config, architecture, rank));
+  planner.plan(first);
+  PartList parts(corpus);
+  for (std::int64_t m = 0; m < planner.shape().micro_batches; ++m) {
+    for (std::int64_t b = 0; b < planner.shape().micro_batch_size; ++b) {
+      const std::uint64_t sequence = planner.row(rank.rank, m, b).sequence;
+      parts.add(static_cast<std::int64_t>(sequence - first), sequence);
+    }
+  }
+  return parts.take();
 }
 
 }  // namespace bessemer::train

@@ -7,6 +7,7 @@
 
 #include "config/run_config.h"
 #include "train/corpus.h"
+#include "train/delivery.h"
 
 namespace bessemer::train {
 
@@ -27,5 +28,10 @@ struct ReadPart {
 /// Of step `step` (from 1), in order. InputError for a step the data does not reach.
 std::vector<ReadPart> parts_of_step(const config::RunConfig& config, const Corpus& corpus,
                                     std::int64_t step);
+
+/// Of one rank's part of that step, in its order: by micro-batch. `sequence` still counts over the
+/// whole step.
+std::vector<ReadPart> parts_of_rank(const config::RunConfig& config, const Corpus& corpus,
+                                    std::int64_t step, const RankShape& rank);
 
 }  // namespace bessemer::train

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/hugging_face.h"
+#include "data/tokenizer_file.h"
 
 namespace bessemer::train {
 namespace {
@@ -12,8 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path tokenizer_in(const fs::path& directory) {
-  const fs::path path = directory / "tokenizer.json";
-  return fs::exists(path) ? path : fs::path{};
+  return data::find_tokenizer(directory).value_or(fs::path{});
 }
 
 ModelDirectory open_checkpoint(const fs::path& run, const fs::path& step) {

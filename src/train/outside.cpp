@@ -5,6 +5,8 @@
 #include "base/parallel.h"
 #include "checkpoint/background_writer.h"
 #include "data/raw_dataset.h"
+#include "data/row.h"
+#include "train/delivery.h"
 
 namespace bessemer::train {
 namespace {
@@ -46,14 +48,11 @@ std::size_t checkpoint_bytes(const plan::Plan& plan) {
   return largest;
 }
 
-// Two steps' batches, one in use and one in the making, and one micro-batch of validation: tokens,
-// targets, positions and the two ends of visibility of each token.
+// A step's batch, and one micro-batch of validation.
 std::size_t batch_bytes(const config::RunConfig& config, const CompiledRun& run) {
-  constexpr std::int64_t kPerToken = 5 * sizeof(std::int32_t);
   const std::int64_t validation = config.train.evaluate_every > 0 ? 1 : 0;
-  const std::int64_t micro_batches = 2 * run.micro_batches + validation;
-  return static_cast<std::size_t>(micro_batches * run.micro_batch_size *
-                                  config.data.sequence_length * kPerToken);
+  const std::int64_t rows = (run.micro_batches + validation) * run.micro_batch_size;
+  return static_cast<std::size_t>(rows) * data::row_bytes(config.data.sequence_length);
 }
 
 // Of each source that is tokenized on the fly: blocks that are kept, and by thread one in the
@@ -78,7 +77,8 @@ std::vector<plan::OutsideEntry> outside_arena(const config::RunConfig& config,
     entries.push_back(
         {"copy to write checkpoints from", checkpoint_bytes(run.plan), How::computed});
   }
-  entries.push_back({"batches, one step ahead", batch_bytes(config, run), How::computed});
+  entries.push_back({"batches", batch_bytes(config, run), How::computed});
+  entries.push_back({"sequences read ahead", row_memory(config), How::computed});
   if (const std::size_t bytes = raw_source_bytes(config)) {
     entries.push_back({"sources tokenized on the fly", bytes, How::allowance});
   }

@@ -53,6 +53,11 @@ std::string digest_of(const config::RunConfig& config) {
   same.optimizer.warmup_steps.reset();  // derived from the length where not given
   same.optimizer.decay_steps.reset();
   same.data.cache.reset();
+  same.data.workers.reset();  // how sequences are delivered, not which
+  same.data.worker_count.reset();
+  same.data.worker_timeout.reset();
+  same.data.prefetch_bytes.reset();
+  same.data.balance.reset();
   return data::digest_of(config::to_toml(same));
 }
 

@@ -17,18 +17,22 @@
 #include "checkpoint/hugging_face.h"
 #include "checkpoint/run_lock.h"
 #include "config/parse.h"
+#include "data/tokenizer_file.h"
 #include "train/compile.h"
 #include "train/corpus.h"
+#include "train/delivery.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/memory_planner.h"
 #include "train/metrics.h"
+#include "train/mixture_report.h"
 #include "train/offload.h"
 #include "train/resident.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/signals.h"
 #include "train/step_runner.h"
+#include "train/wait_report.h"
 #include "train/weights.h"
 
 namespace bessemer::train {
@@ -89,14 +93,6 @@ std::vector<checkpoint::NamedTensor> device_tensors(
   return tensors;
 }
 
-data::LoaderOptions loader_options(const CompiledRun& compiled, std::uint64_t first_sequence) {
-  data::LoaderOptions options;
-  options.micro_batch_size = compiled.micro_batch_size;
-  options.micro_batches = compiled.micro_batches;
-  options.first_sequence = first_sequence;
-  return options;
-}
-
 class Trainer {
  public:
   Trainer(const config::RunConfig& config, Corpus corpus, const CompiledRun& compiled,
@@ -142,10 +138,14 @@ class Trainer {
     if (config_.checkpoint.every > 0 && saves_from_copy(compiled_.plan)) writer.reserve(saved_);
     release_slack();  // of tensors that were made in memory to be written to the file tier
     resident_.emplace();
-    data::Loader loader(corpus_.training, loader_options(compiled_, state_.next_sequence));
     const StopRequest stop;
+    reach(corpus_, state_.next_sequence);
+    data::Loader loader(corpus_.training,
+                        loader_options(config_, compiled_.architecture, corpus_,
+                                       {0, 1, compiled_.micro_batch_size}, state_.next_sequence));
+    WaitReport waits(loader.node());
     while (state_.step < steps_) {
-      const StepMetrics m = step(loader);
+      const StepMetrics m = step(loader, waits, progress);
       metrics.write(m);
       progress.show(m);
       doubt_calibration(m.mfu);
@@ -171,10 +171,19 @@ class Trainer {
       }
     }
     writer.wait();
+    report_data(waits);
     return RunEnd::done;
   }
 
  private:
+  void report_data(const WaitReport& waits) const {
+    const std::string late = waits.summary();
+    if (!late.empty()) log::info("data was late: {}", late);
+    const data::MixtureSchedule& schedule = corpus_.training->schedule();
+    const auto shares = mixture_shares(config_, schedule, state_.next_sequence);
+    if (shares.size() > 1) log::info("mixture: {}", mixture_text(shares));
+  }
+
   // From a copy in memory while training goes on, where the state lies on the device. State that
   // was moved away to save memory is not copied there: training waits until it is written.
   void save(checkpoint::BackgroundWriter& writer) const {
@@ -195,7 +204,7 @@ class Trainer {
 
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
 
-  StepMetrics step(data::Loader& loader) {
+  StepMetrics step(data::Loader& loader, WaitReport& waits, ProgressLine& progress) {
     const auto start = Clock::now();
     const data::Loader::Next next = loader.next();
     StepMetrics m;
@@ -214,6 +223,10 @@ class Trainer {
     m.skipped = result.skipped;
     m.data_wait_seconds = next.wait_seconds;
     m.step_seconds = seconds_since(start);
+    if (const std::string late = waits.add(m.step, next.wait, m.step_seconds); !late.empty()) {
+      progress.clear();
+      log::warn("{}", late);
+    }
     m.tokens_per_second = static_cast<double>(tokens) / m.step_seconds;
     if (compiled_.plan.machine.measured) {
       const DType dtype =
@@ -289,7 +302,7 @@ void write_run_files(const config::RunConfig& config, const CompiledRun& compile
   write_file_atomically(directory / "plan.txt", plan::describe(compiled.plan, report));
   write_file_atomically(directory / "config.json",
                         models::hugging_face_config(compiled.architecture));
-  write_file_atomically(directory / "tokenizer.json", read_file(tokenizer));
+  data::keep_tokenizer(tokenizer, directory);
 }
 
 void announce(const config::RunConfig& config, const CompiledRun& compiled, const Corpus& corpus) {

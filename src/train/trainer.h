@@ -22,7 +22,7 @@ Resume parse_resume(const std::string& text);
 
 enum class RunEnd { done, stopped_by_signal };
 
-/// Trains as `config` says and writes runs/NAME: run.toml, plan.txt, config.json, tokenizer.json,
+/// Trains as `config` says and writes runs/NAME: run.toml, plan.txt, config.json, the tokenizer,
 /// metrics.jsonl, checkpoints/. Prints progress on standard error and samples on standard output.
 ///
 /// Stopped by SIGTERM or SIGINT, it finishes the step, saves and returns stopped_by_signal. A run

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "checkpoint/hugging_face.h"
+#include "data/tokenizer_file.h"
 
 namespace bessemer::train {
 namespace {
@@ -180,7 +181,9 @@ void write_hugging_face_model(const models::Architecture& architecture,
   for (const Group& group : groups) specs.push_back({group.name, group.type});
   checkpoint::HuggingFaceOptions options;
   options.files.emplace_back("config.json", models::hugging_face_config(architecture));
-  if (!tokenizer.empty()) options.files.emplace_back("tokenizer.json", read_file(tokenizer));
+  if (!tokenizer.empty()) {
+    options.files.emplace_back(data::kept_tokenizer_name(tokenizer), read_file(tokenizer));
+  }
   std::vector<float> buffer;
   const auto bytes_of = [&](std::size_t i) {
     buffer.resize(static_cast<std::size_t>(groups[i].type.elements()));

@@ -30,7 +30,7 @@ void read_parameters(const models::Architecture& architecture,
                      const checkpoint::TensorSource& source, const ParameterSink& sink);
 
 /// Writes a Hugging Face directory (safetensors, config.json and, where `tokenizer` is not empty,
-/// tokenizer.json) from a source with our names.
+/// the tokenizer's file) from a source with our names.
 void write_hugging_face_model(const models::Architecture& architecture,
                               const checkpoint::TensorSource& source,
                               const std::filesystem::path& tokenizer,

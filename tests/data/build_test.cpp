@@ -11,6 +11,7 @@
 #include "data/indexed_dataset.h"
 #include "data/random_text.h"
 #include "data/data_directory.h"
+#include "data/tokenizer_file.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::data {

@@ -15,7 +15,7 @@
 #include "data/indexed_dataset.h"
 #include "data/loss_mask.h"
 #include "data/random_text.h"
-#include "data/tokenizer_json.h"
+#include "data/tokenizer_file.h"
 
 namespace bessemer::data {
 namespace {
@@ -133,7 +133,7 @@ struct Tokens {
   }
   std::vector<std::int32_t> trained(std::uint64_t d) const {
     std::vector<std::int32_t> targets = ids(d);
-    loss->apply(data->position(d), targets);
+    loss->apply(data->find(d).offset / size_of(data->type()), targets);
     return targets;
   }
 
@@ -287,6 +287,10 @@ TEST_F(ChatSourceTest, FormatsAreFoundByTheFirstObject) {
   made.sources[0].format = SourceFormat::messages;
   made.sources[0].path = input_.write("plain.txt", "x").string();
   EXPECT_NE(input_error_of([&] { build_corpus(made); }).find("plain.txt is a text file"),
+            std::string::npos);
+  input_.write("both/talk.jsonl", talk);
+  made.sources[0] = {"both", input_.write("both/x.txt", "x").parent_path().string()};
+  EXPECT_NE(input_error_of([&] { build_corpus(made); }).find("x.txt is a text file"),
             std::string::npos);
 }
 

@@ -12,12 +12,25 @@
 namespace bessemer::data {
 namespace {
 
-using Offsets = std::vector<std::uint64_t>;
+class VectorStreams final : public Streams {
+ public:
+  explicit VectorStreams(std::vector<std::uint64_t> lengths) : lengths_(std::move(lengths)) {}
+  std::uint64_t size() const override { return lengths_.size(); }
+  Stream at(std::uint64_t i) const override { return {static_cast<std::uint32_t>(i), lengths_[i]}; }
+  void visit(const std::function<void(const Stream&)>& visitor) const override {
+    for (std::uint64_t i = 0; i < size(); ++i) visitor(at(i));
+  }
 
-Offsets offsets_of(const std::vector<std::uint64_t>& lengths) {
-  Offsets offsets{0};
-  for (const std::uint64_t length : lengths) offsets.push_back(offsets.back() + length);
-  return offsets;
+ private:
+  std::vector<std::uint64_t> lengths_;
+};
+
+LayoutOptions concatenation(std::int64_t length, Tail tail) {
+  return {Packing::concatenate, length, tail};
+}
+
+LayoutOptions best_fit(std::int64_t length, std::uint64_t seed, std::size_t window = 4096) {
+  return {Packing::best_fit, length, Tail::drop, seed, window};
 }
 
 std::vector<Part> parts_of(const Layout& layout, std::uint64_t sequence) {
@@ -35,8 +48,8 @@ std::vector<std::uint64_t> random_lengths(std::uint64_t seed, std::size_t count,
 }
 
 TEST(Concatenation, CutsTheStreamsWhereWindowsEnd) {
-  const Offsets offsets = offsets_of({4, 0, 2, 7});
-  const auto layout = concatenate(offsets, 5, Tail::drop);
+  const VectorStreams streams({4, 0, 2, 7});
+  const auto layout = make_layout(streams, concatenation(5, Tail::drop));
   ASSERT_EQ(layout->sequences(), 2u);  // 12 predictions
   const std::vector<Part> first = parts_of(*layout, 0), second = parts_of(*layout, 1);
   ASSERT_EQ(first.size(), 2u);
@@ -50,17 +63,17 @@ TEST(Concatenation, CutsTheStreamsWhereWindowsEnd) {
   EXPECT_EQ(second[1].stream, 3u);
   EXPECT_EQ(second[1].count, 4u);
   EXPECT_EQ(layout->padding(), 0u);
-  EXPECT_EQ(concatenate(offsets, 5, Tail::pad)->sequences(), 3u);
-  EXPECT_EQ(concatenate(offsets, 5, Tail::pad)->padding(), 2u);
+  EXPECT_EQ(make_layout(streams, concatenation(5, Tail::pad))->sequences(), 3u);
+  EXPECT_EQ(make_layout(streams, concatenation(5, Tail::pad))->padding(), 2u);
 }
 
 // Of every stream, all positions but the last, each once; no sequence above its length.
 TEST(BestFit, EveryPositionOfEveryStreamOnce) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const std::vector<std::uint64_t> lengths = random_lengths(seed, 500, 90);
-    const Offsets offsets = offsets_of(lengths);
+    const VectorStreams streams(lengths);
     constexpr std::int64_t kLength = 32;
-    const auto layout = pack_best_fit(offsets, kLength, seed, 1 + seed * 7);
+    const auto layout = make_layout(streams, best_fit(kLength, seed, 1 + seed * 7));
     std::vector<std::vector<int>> seen(lengths.size());
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       seen[i].resize(std::max<std::uint64_t>(lengths[i], 1) - 1);
@@ -89,8 +102,8 @@ TEST(BestFit, EveryPositionOfEveryStreamOnce) {
 // A stream that fits a sequence is never cut; a longer one only every so many positions.
 TEST(BestFit, CutsOnlyWhatIsTooLong) {
   const std::vector<std::uint64_t> lengths = random_lengths(3, 400, 200);
-  const Offsets offsets = offsets_of(lengths);
-  const auto layout = pack_best_fit(offsets, 64, 1);
+  const VectorStreams streams(lengths);
+  const auto layout = make_layout(streams, best_fit(64, 1));
   for (std::uint64_t s = 0; s < layout->sequences(); ++s) {
     for (const Part& part : parts_of(*layout, s)) {
       EXPECT_EQ(part.begin % 64, 0u);
@@ -107,9 +120,9 @@ TEST(BestFit, LittlePaddingWithALongTail) {
     const double u = (rng.word(i) + 0.5) / 4294967296.0;
     lengths.push_back(static_cast<std::uint64_t>(std::min(100 / std::pow(u, 0.9), 1e6)));
   }
-  const Offsets offsets = offsets_of(lengths);
+  const VectorStreams streams(lengths);
   const auto share = [&](std::size_t window) {
-    const auto layout = pack_best_fit(offsets, 1024, 5, window);
+    const auto layout = make_layout(streams, best_fit(1024, 5, window));
     return static_cast<double>(layout->padding()) /
            (static_cast<double>(layout->sequences()) * 1024);
   };
@@ -118,22 +131,22 @@ TEST(BestFit, LittlePaddingWithALongTail) {
 }
 
 TEST(BestFit, TheSeedDecides) {
-  const Offsets offsets = offsets_of(random_lengths(8, 300, 60));
+  const VectorStreams streams(random_lengths(8, 300, 60));
   const auto signature = [&](std::uint64_t seed) {
-    const auto layout = pack_best_fit(offsets, 64, seed);
-    std::vector<std::uint32_t> streams;
+    const auto layout = make_layout(streams, best_fit(64, seed));
+    std::vector<std::uint32_t> seen;
     for (std::uint64_t s = 0; s < layout->sequences(); ++s) {
-      for (const Part& part : parts_of(*layout, s)) streams.push_back(part.stream);
+      for (const Part& part : parts_of(*layout, s)) seen.push_back(part.stream);
     }
-    return streams;
+    return seen;
   };
   EXPECT_EQ(signature(1), signature(1));
   EXPECT_NE(signature(1), signature(2));
 }
 
 TEST(BestFit, NothingToPredictIsNoSequence) {
-  const Offsets offsets = offsets_of({0, 1, 1, 0});
-  EXPECT_EQ(pack_best_fit(offsets, 8, 0)->sequences(), 0u);
+  const VectorStreams streams({0, 1, 1, 0});
+  EXPECT_EQ(make_layout(streams, best_fit(8, 0))->sequences(), 0u);
 }
 
 }  // namespace

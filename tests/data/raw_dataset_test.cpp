@@ -1,11 +1,15 @@
 #include "data/raw_dataset.h"
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -357,6 +361,78 @@ TEST(BlockTable, ADamagedTableIsNone) {
     EXPECT_FALSE(load_blocks(directory.write("t.blocks", damaged)).has_value()) << at;
     EXPECT_FALSE(load_blocks(directory.write("t.blocks", bytes.substr(0, at))).has_value()) << at;
   }
+}
+
+BlockSummary summary_of(std::size_t block) {
+  BlockSummary summary;
+  summary.sequences = static_cast<std::uint32_t>(block % 13);
+  summary.tokens = block * 31;
+  return summary;
+}
+
+constexpr std::uintmax_t kCountsHeader = 40, kCountsEntry = 120;
+
+TEST(BlockCounts, WhoeverExtendsLearnsFromTheOthers) {
+  const DataDirectory place;
+  const auto path = place.path() / "a.counts";
+  const std::string digest(32, 'd');
+  BlockCounts one(path, digest, 9, Access::extend), two(path, digest, 9, Access::extend);
+  one.add(3, summary_of(3));
+  EXPECT_FALSE(two.knows(3));
+  two.add(4, summary_of(4));
+  EXPECT_TRUE(two.knows(3));
+  EXPECT_FALSE(one.knows(4));
+  one.refresh();
+  EXPECT_EQ(one.sequences(4), 4u);
+  EXPECT_EQ(one.totals().tokens, two.totals().tokens);
+  std::ofstream(path, std::ios::app) << "of a process that was killed";
+  one.add(5, summary_of(5));
+  EXPECT_EQ(std::filesystem::file_size(path), kCountsHeader + 3 * kCountsEntry);
+  std::filesystem::resize_file(path, kCountsHeader + kCountsEntry + 7);  // and what it took with it
+  BlockCounts three(path, digest, 9, Access::extend);
+  EXPECT_TRUE(three.knows(3) && !three.knows(4));
+  three.add(8, summary_of(8));
+  one.refresh();
+  EXPECT_TRUE(one.knows(8));
+}
+
+TEST(BlockCounts, SeveralProcessesAppendWholeEntries) {
+  constexpr std::size_t kBlocks = 400, kProcesses = 4;
+  const DataDirectory place;
+  const auto path = place.path() / "a.counts";
+  const std::string digest(32, 'd');
+  std::vector<pid_t> processes;
+  for (std::size_t p = 0; p < kProcesses; ++p) {
+    processes.push_back(::fork());
+    if (processes.back() != 0) continue;
+    BlockCounts counts(path, digest, kBlocks, Access::extend);
+    for (std::size_t i = 0; i < kBlocks; ++i) {
+      const std::size_t block = (i * 7 + p * 100) % kBlocks;
+      if (!counts.knows(block)) counts.add(block, summary_of(block));
+    }
+    ::_exit(counts.totals().blocks == kBlocks ? 0 : 1);
+  }
+  for (const pid_t process : processes) {
+    int status = -1;
+    ASSERT_EQ(::waitpid(process, &status, 0), process);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(std::filesystem::file_size(path), kCountsHeader + kBlocks * kCountsEntry);
+  const BlockCounts all(path, digest, kBlocks, Access::read_only);
+  for (std::size_t block = 0; block < kBlocks; ++block) {
+    ASSERT_TRUE(all.knows(block));
+    EXPECT_EQ(all.sequences(block), block % 13);
+  }
+}
+
+// One reads what the other has tokenized without tokenizing it again.
+TEST_F(RawDatasetTest, TwoReadersOfOneSourceShareWhatTheyLearn) {
+  const RawSourceOptions made = options();
+  const RawDataset one = dataset(made), two = dataset(made);
+  EXPECT_EQ(read(one, 60), read(dataset(made, Access::read_only), 60));
+  two.reach(60);
+  EXPECT_EQ(two.known().blocks, one.known().blocks);
+  EXPECT_EQ(read(two, 60), read(one, 60));
 }
 
 }  // namespace

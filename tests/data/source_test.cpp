@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "data/jsonl.h"
-#include "data/pretokenizer.h"
+#include "data/word_pattern.h"
 #include "data/random_text.h"
 #include "data/data_directory.h"
 
@@ -205,9 +205,9 @@ TEST(Source, PiecesAreCutWhereNoWordCrosses) {
   }
   const auto file = directory.write("t.txt", text);
   for (const std::string_view pattern : {kGpt2Pattern, kLlama3Pattern, kQwen2Pattern}) {
-    const Pretokenizer pretokenizer{std::string(pattern)};
+    const WordPattern pretokenizer{std::string(pattern)};
     const auto words_of = [&](const std::string& piece, Strings& words) {
-      Pretokenizer::Words split(pretokenizer);
+      WordPattern::Words split(pretokenizer);
       split.start(piece);
       for (std::string_view word; split.next(word);) words.emplace_back(word);
     };

@@ -12,6 +12,7 @@
 #include "data/bpe_trainer.h"
 #include "data/random_text.h"
 #include "data/data_directory.h"
+#include "data/tokenizer_file.h"
 #include "data/tokenizer_json.h"
 
 namespace bessemer::data {
@@ -154,16 +155,13 @@ TEST(TokenizerJson, NamesWhatIsWrong) {
       {"/model/vocab/a", json(json::value_t::discarded), "model.merges["},
       {"/model/vocab/\u0100", json(json::value_t::discarded), "no token for byte 0x00"},
       {"/model/vocab", 1, "model.vocab: found number, expected an object"},
-      {"/model/type", "Unigram", "model.type: found \"Unigram\""},
-      {"/model/byte_fallback", true, "model.byte_fallback"},
+      {"/model/type", "WordPiece", "model.type: found \"WordPiece\""},
+      {"/model/type", "Unigram", "model.type: a Unigram model behind a ByteLevel"},
       {"/model/dropout", 0.1, "model.dropout"},
       {"/added_tokens/0/id", 5, "added_tokens[0].id: found 5, but model.vocab"},
       {"/added_tokens/0/content", "<new>", "added_tokens[0].id: id 0 belongs to the token"},
-      {"/added_tokens/0/lstrip", true, "added_tokens[0].lstrip"},
-      {"/normalizer", {{"type", "NFC"}}, "normalizer: must be null"},
-      {"/pre_tokenizer", nullptr, "pre_tokenizer: missing"},
-      {"/pre_tokenizer/type", "Whitespace", "pre_tokenizer.type: found \"Whitespace\""},
-      {"/pre_tokenizer/add_prefix_space", true, "pre_tokenizer.add_prefix_space"},
+      {"/normalizer", {{"type", "BertNormalizer"}}, "normalizer.type: found the normalizer"},
+      {"/pre_tokenizer/type", "Bert", "pre_tokenizer.type: found the pre-tokenizer \"Bert\""},
   };
   for (const auto& row : rows) {
     json bad = good;

@@ -1,5 +1,7 @@
 #include "train/lineage.h"
 
+#include <set>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -95,6 +97,36 @@ TEST_P(LineageTest, AStepBehindTheEndOfTheDataIsRefused) {
   EXPECT_FALSE(parts_of_step(config_, corpus, last).empty());
   EXPECT_THROW(parts_of_step(config_, corpus, last + 1), InputError);
   EXPECT_THROW(parts_of_step(config_, corpus, 0), InputError);
+}
+
+// The ranks of a step share what is told of all of it, however it is balanced.
+TEST_P(LineageTest, TheRanksOfAStepTakeAllOfIt) {
+  const auto keys = [](const std::vector<ReadPart>& parts) {
+    std::multiset<std::string> all;
+    for (const ReadPart& p : parts) {
+      all.insert(
+          fmt::format("{} {} {} {} {}", p.sequence, p.offset, p.source, p.document, p.byte_begin));
+    }
+    return all;
+  };
+  config_.train.global_batch_size = 12;
+  for (const config::Balance balance :
+       {config::Balance::round_robin, config::Balance::greedy, config::Balance::karmarkar_karp}) {
+    config_.data.balance = balance;
+    for (const std::int64_t ranks : {1, 2, 3}) {
+      std::vector<ReadPart> all;
+      for (std::int64_t rank = 0; rank < ranks; ++rank) {
+        const auto parts = parts_of_rank(config_, corpus_, 5, {rank, ranks, 2});
+        std::set<std::int64_t> sequences;
+        for (const ReadPart& part : parts) sequences.insert(part.sequence);
+        EXPECT_EQ(sequences.size(), static_cast<std::size_t>(12 / ranks));
+        all.insert(all.end(), parts.begin(), parts.end());
+      }
+      EXPECT_EQ(keys(all), keys(parts_of_step(config_, corpus_, 5))) << ranks << " ranks";
+    }
+  }
+  EXPECT_THROW(parts_of_rank(config_, corpus_, 5, {0, 5, 2}), InputError);
+  EXPECT_THROW(parts_of_rank(config_, corpus_, 5, {2, 2, 2}), InputError);
 }
 
 INSTANTIATE_TEST_SUITE_P(Packings, LineageTest, ::testing::Values("best_fit", "concatenate"));

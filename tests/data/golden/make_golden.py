@@ -96,5 +96,6 @@ def llama3():
     save_ids(tokenizer, "llama3")
 
 
-gpt2()
-llama3()
+if __name__ == "__main__":
+    gpt2()
+    llama3()

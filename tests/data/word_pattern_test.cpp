@@ -1,4 +1,4 @@
-#include "data/pretokenizer.h"
+#include "data/word_pattern.h"
 
 #include <string>
 #include <vector>
@@ -12,8 +12,8 @@
 namespace bessemer::data {
 namespace {
 
-std::vector<std::string> words_of(const Pretokenizer& pretokenizer, std::string_view text) {
-  Pretokenizer::Words words(pretokenizer);
+std::vector<std::string> words_of(const WordPattern& pretokenizer, std::string_view text) {
+  WordPattern::Words words(pretokenizer);
   words.start(text);
   std::vector<std::string> all;
   for (std::string_view word; words.next(word);) all.emplace_back(word);
@@ -22,8 +22,8 @@ std::vector<std::string> words_of(const Pretokenizer& pretokenizer, std::string_
 
 using Strings = std::vector<std::string>;
 
-TEST(Pretokenizer, Gpt2Words) {
-  const Pretokenizer gpt2{std::string(kGpt2Pattern)};
+TEST(WordPattern, Gpt2Words) {
+  const WordPattern gpt2{std::string(kGpt2Pattern)};
   const struct {
     std::string_view text;
     Strings words;
@@ -41,8 +41,8 @@ TEST(Pretokenizer, Gpt2Words) {
   for (const auto& row : rows) EXPECT_EQ(words_of(gpt2, row.text), row.words) << row.text;
 }
 
-TEST(Pretokenizer, Llama3Words) {
-  const Pretokenizer llama3{std::string(kLlama3Pattern)};
+TEST(WordPattern, Llama3Words) {
+  const WordPattern llama3{std::string(kLlama3Pattern)};
   const struct {
     std::string_view text;
     Strings words;
@@ -58,10 +58,11 @@ TEST(Pretokenizer, Llama3Words) {
 }
 
 // The hand-written scanners are PCRE2's patterns, bit for bit.
-TEST(Pretokenizer, ScannersCutAsPcre2Does) {
-  for (const std::string_view pattern : {kGpt2Pattern, kLlama3Pattern, kQwen2Pattern}) {
-    const Pretokenizer scanner{std::string(pattern)};
-    const Pretokenizer reference{std::string(pattern), Pretokenizer::Engine::pcre2};
+TEST(WordPattern, ScannersCutAsPcre2Does) {
+  for (const std::string_view pattern :
+       {kGpt2Pattern, kLlama3Pattern, kQwen2Pattern, kCl100kPattern}) {
+    const WordPattern scanner{std::string(pattern)};
+    const WordPattern reference{std::string(pattern), WordPattern::Engine::pcre2};
     ASSERT_TRUE(scanner.cuttable());
     ASSERT_FALSE(reference.cuttable());
     for (std::uint64_t seed = 0; seed < 400; ++seed) {
@@ -75,9 +76,9 @@ TEST(Pretokenizer, ScannersCutAsPcre2Does) {
   }
 }
 
-TEST(Pretokenizer, EveryCodePointHasTheClassThatPcre2Gives) {
-  const Pretokenizer scanner{std::string(kGpt2Pattern)};
-  const Pretokenizer reference{std::string(kGpt2Pattern), Pretokenizer::Engine::pcre2};
+TEST(WordPattern, EveryCodePointHasTheClassThatPcre2Gives) {
+  const WordPattern scanner{std::string(kGpt2Pattern)};
+  const WordPattern reference{std::string(kGpt2Pattern), WordPattern::Engine::pcre2};
   std::string text;
   for (char32_t rune = 0; rune < 0x110000; ++rune) {
     if (rune >= 0xD800 && rune <= 0xDFFF) continue;
@@ -87,10 +88,10 @@ TEST(Pretokenizer, EveryCodePointHasTheClassThatPcre2Gives) {
   EXPECT_EQ(words_of(scanner, text), words_of(reference, text));
 }
 
-TEST(Pretokenizer, WordsAreTheWholeText) {
+TEST(WordPattern, WordsAreTheWholeText) {
   for (const std::string& pattern : {std::string("[ab]+"), std::string(R"(\d)"), std::string(),
                                      std::string(R"(\s+|\S)"), std::string(R"(a\Kb|c*)")}) {
-    const Pretokenizer pretokenizer(pattern);
+    const WordPattern pretokenizer(pattern);
     for (std::uint64_t seed = 0; seed < 50; ++seed) {
       const std::string text = random_fragments(seed, 40, true) + "aabcc1a";
       std::string joined;
@@ -103,10 +104,10 @@ TEST(Pretokenizer, WordsAreTheWholeText) {
   }
 }
 
-TEST(Pretokenizer, RefusesABrokenPattern) { EXPECT_THROW(Pretokenizer("(a"), InputError); }
+TEST(WordPattern, RefusesABrokenPattern) { EXPECT_THROW(WordPattern("(a"), InputError); }
 
-TEST(Pretokenizer, RefusesAPatternThatNeverEnds) {
-  const Pretokenizer pretokenizer("(a+)+(a+)+$");
+TEST(WordPattern, RefusesAPatternThatNeverEnds) {
+  const WordPattern pretokenizer("(a+)+(a+)+$");
   const std::string text(4000, 'a');
   EXPECT_THROW(words_of(pretokenizer, text + "!" + text + "!"), InputError);
 }

@@ -1,0 +1,107 @@
+#include "train/delivery.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "config/parse.h"
+#include "data/row_process.h"
+#include "models/architecture.h"
+
+namespace bessemer::train {
+namespace {
+
+data::Balance balance_of(config::Balance balance) {
+  switch (balance) {
+    case config::Balance::round_robin: return data::Balance::round_robin;
+    case config::Balance::greedy: return data::Balance::greedy;
+    case config::Balance::karmarkar_karp: return data::Balance::karmarkar_karp;
+  }
+  fail("a method of balancing without a name");
+}
+
+// Arithmetic of a training step: what is the same for each token, and what each pair of a token
+// and one that it sees adds (training_flops_per_token).
+data::SequenceCost cost_of(const models::Architecture& a) {
+  const auto width = static_cast<double>(a.heads * a.head_dim);
+  return {models::training_flops_per_token(a, 0), 12 * static_cast<double>(a.layers) * width};
+}
+
+std::vector<data::SourceName> names_of(const Corpus& corpus) {
+  std::vector<data::SourceName> names;
+  for (const TrainingSource& source : corpus.sources) {
+    names.push_back({source.name, source.raw ? source.raw->source().options().source.path
+                                             : data::bin_path(source.prefix).string()});
+  }
+  return names;
+}
+
+data::WorkerPolicy policy_of(const config::DataConfig& data) {
+  data::WorkerPolicy policy;
+  policy.most = static_cast<int>(*data.worker_count);
+  policy.timeout =
+      std::chrono::milliseconds(static_cast<std::int64_t>(1000 * *data.worker_timeout) + 1);
+  return policy;
+}
+
+}  // namespace
+
+data::PlannerOptions planner_options(const config::RunConfig& config,
+                                     const models::Architecture& architecture,
+                                     const RankShape& shape) {
+  const std::int64_t sequences = *config.train.global_batch_size;
+  const std::int64_t part = shape.ranks * shape.micro_batch_size;
+  require_input(part > 0 && sequences % part == 0,
+                "a global batch of {} sequences does not divide into micro-batches of {} on {} "
+                "ranks",
+                sequences, shape.micro_batch_size, shape.ranks);
+  require_input(shape.rank >= 0 && shape.rank < shape.ranks, "rank {} of {}: they count from 0",
+                shape.rank, shape.ranks);
+  return {{shape.ranks, sequences / part, shape.micro_batch_size},
+          balance_of(*config.data.balance),
+          cost_of(architecture)};
+}
+
+data::LoaderOptions loader_options(const config::RunConfig& config,
+                                   const models::Architecture& architecture, const Corpus& corpus,
+                                   const RankShape& shape, std::uint64_t first_sequence) {
+  const data::PlannerOptions planner = planner_options(config, architecture, shape);
+  data::LoaderOptions options;
+  options.micro_batch_size = shape.micro_batch_size;
+  options.micro_batches = planner.shape.micro_batches;
+  options.rank = shape.rank;
+  options.ranks = shape.ranks;
+  options.first_sequence = first_sequence;
+  options.balance = planner.balance;
+  options.cost = planner.cost;
+  options.node.prefetch_bytes = config.data.prefetch_bytes->count;
+  options.node.workers = policy_of(config.data);
+  options.node.names = names_of(corpus);
+  if (*config.data.workers == config::Workers::threads) return options;
+  options.node.make_reader = [text = config::to_toml(config),
+                              length = config.data.sequence_length](std::uint32_t source) {
+    data::RowProgram program{"/proc/self/exe", {"data", "serve", std::to_string(source)}, text};
+    return std::make_shared<data::ProcessReader>(std::move(program), length);
+  };
+  return options;
+}
+
+std::size_t row_memory(const config::RunConfig& config) {
+  const std::size_t row = data::row_bytes(config.data.sequence_length);
+  const auto step = static_cast<std::size_t>(*config.train.global_batch_size);
+  const std::size_t ahead =
+      data::prefetch_bounds(step, 1, row, config.data.prefetch_bytes->count).most;
+  return (ahead + config.data.sources.size()) * row;
+}
+
+void serve_source(std::size_t source) {
+  set_thread_count(1);
+  log::set_level(log::Level::error);  // the trainer has said the rest
+  data::serve_rows([source] {
+    const std::string file = fmt::format("/proc/self/fd/{}", data::kDescriptionDescriptor);
+    return open_training_source(config::load_run_config(file), source);
+  });
+}
+
+}  // namespace bessemer::train

@@ -1,0 +1,40 @@
+// How a run's sequences are delivered: from the run file to a loader's options, and the program
+// that reads a source in a process of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "config/run_config.h"
+#include "data/loader.h"
+#include "models/architecture.h"
+#include "train/corpus.h"
+
+namespace bessemer::train {
+
+/// The ranks of a step, and the micro-batches of each.
+struct RankShape {
+  std::int64_t rank = 0;
+  std::int64_t ranks = 1;
+  std::int64_t micro_batch_size = 1;
+};
+
+/// Which sequence goes to which rank. InputError where the global batch does not divide into
+/// micro-batches of all ranks.
+data::PlannerOptions planner_options(const config::RunConfig& config,
+                                     const models::Architecture& architecture,
+                                     const RankShape& shape);
+
+data::LoaderOptions loader_options(const config::RunConfig& config,
+                                   const models::Architecture& architecture, const Corpus& corpus,
+                                   const RankShape& shape, std::uint64_t first_sequence);
+
+/// Bytes of rows that the loader of one rank alone holds: those read ahead, and one for the worker
+/// of each source to read into.
+std::size_t row_memory(const config::RunConfig& config);
+
+/// `bessemer data serve SOURCE`: reads a source of the run that descriptor 5 describes (a run file)
+/// until the trainer has ended.
+void serve_source(std::size_t source);
+
+}  // namespace bessemer::train
