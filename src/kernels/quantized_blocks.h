@@ -18,6 +18,8 @@
 
 #include <cstdint>
 
+#include "base/rounding.h"
+
 namespace bessemer::kernels {
 
 inline constexpr std::int64_t kQuantizedBlock = 32;
@@ -28,9 +30,7 @@ inline constexpr int kSmallestExponent =
 inline constexpr int kNotFinite = -128;  // as an exponent
 
 /// Bytes of a row of `n` numbers.
-constexpr std::int64_t quantized_width(std::int64_t n) {
-  return n + (n + kQuantizedBlock - 1) / kQuantizedBlock;
-}
+constexpr std::int64_t quantized_width(std::int64_t n) { return n + divide_up(n, kQuantizedBlock); }
 
 /// The n with quantized_width(n) == width; -1 where there is none.
 constexpr std::int64_t width_before_quantizing(std::int64_t width) {

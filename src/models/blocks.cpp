@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/rounding.h"
 
 namespace bessemer::models {
 
@@ -19,8 +20,8 @@ namespace {
 std::int64_t head_chunk(std::int64_t rows, std::int64_t vocabulary) {
   constexpr std::int64_t kLogits = (std::int64_t{64} << 20) / 4;
   const std::int64_t most = std::max<std::int64_t>(1, kLogits / vocabulary);
-  const std::int64_t chunks = (rows + most - 1) / most;
-  return (rows + chunks - 1) / chunks;
+  const std::int64_t chunks = divide_up(rows, most);
+  return divide_up(rows, chunks);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/rounding.h"
 #include "passes/mlp_regions.h"
 
 namespace bessemer::passes {
@@ -13,10 +14,8 @@ constexpr std::int64_t kFewestRows = 32;
 
 bool is_head(const ir::Node& node) { return node.op.starts_with("linear_cross_entropy"); }
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 std::int64_t part_of(std::int64_t rows, std::int64_t parts) {
-  return divide_up(divide_up(rows, parts), kRowsMultiple) * kRowsMultiple;
+  return round_up(divide_up(rows, parts), kRowsMultiple);
 }
 
 }  // namespace

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "cost/node_seconds.h"
 #include "ops/builder.h"
 #include "passes/differentiate.h"
 #include "passes/merged_step.h"
-#include "passes/schedule_fetches.h"
 #include "passes/update_mode.h"
 
 namespace bessemer::passes {
@@ -24,7 +24,7 @@ class Clock {
   Clock(const ir::Graph& graph, const cost::MachineDescription& machine) {
     for (const ir::Node& node : graph.nodes()) {
       starts_.push_back(now_);
-      now_ += node_seconds(graph, node, machine);
+      now_ += cost::node_seconds(graph, node, machine);
     }
   }
 

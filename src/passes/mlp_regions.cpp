@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/rounding.h"
 #include "ops/divisible.h"
 #include "ops/op.h"
 #include "passes/stash.h"
@@ -221,8 +222,7 @@ std::optional<RowRoles> row_roles(const ir::Graph& graph, const ir::Node& node,
 std::int64_t mlp_part(std::int64_t rows, std::int64_t parts) {
   constexpr std::int64_t kBlock = 64;  // kernels/cpu/reduce_sum.cpp: kRowBlock
   constexpr std::int64_t kFewestRows = 128;
-  const std::int64_t part = (rows + parts - 1) / parts;
-  return std::max(kFewestRows, (part + kBlock - 1) / kBlock * kBlock);
+  return std::max(kFewestRows, round_up(divide_up(rows, parts), kBlock));
 }
 
 std::vector<MlpRegion> mlp_regions(const ir::Graph& graph, const kernels::Machine& machine) {

@@ -6,9 +6,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "cost/node_seconds.h"
 #include "ops/movement.h"
 #include "ops/op.h"
-#include "passes/schedule_fetches.h"
 #include "passes/stash_moves.h"
 #include "passes/tile_weights.h"
 #include "passes/tiered_builder.h"
@@ -39,7 +39,7 @@ class TierRewriter {
       const ir::Node& node = source_.nodes()[now_];
       while (!tiled_.empty() && due_ <= clock_) put_tile();
       lower(node);
-      clock_ += node_seconds(source_, node, machine_);
+      clock_ += cost::node_seconds(source_, node, machine_);
       for (const ValueId result : node.results) store_away(result);
     }
     finish_tiles();

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "cost/node_seconds.h"
 #include "passes/recompute.h"
 #include "passes/recompute_cut.h"
 
@@ -23,7 +24,7 @@ class Search {
         peak_of_(peak_of),
         options_(options),
         stash_(graph),
-        seconds_(node_seconds(graph, machine)) {}
+        seconds_(cost::node_seconds(graph, machine)) {}
 
   std::vector<RecomputePoint> run() {
     consider(stash_.everything());

@@ -4,6 +4,7 @@
 #include <deque>
 #include <limits>
 
+#include "cost/node_seconds.h"
 #include "ops/movement.h"
 #include "ops/op.h"
 
@@ -36,7 +37,7 @@ std::vector<double> start_times(const ir::Graph& graph, const cost::MachineDescr
   for (const ir::Node& node : graph.nodes()) {
     starts.push_back(now);
     const bool beside = is_fetch(graph, node) || is_store(graph, node);
-    if (!beside) now += node_seconds(graph, node, machine);
+    if (!beside) now += cost::node_seconds(graph, node, machine);
   }
   return starts;
 }
@@ -50,8 +51,8 @@ std::vector<Fetch> fetches_of(const ir::Graph& graph, const cost::MachineDescrip
     const auto& users = used_by[static_cast<std::size_t>(node.results[0])];
     const std::size_t need =
         users.empty() ? graph.nodes().size() : static_cast<std::size_t>(users.front());
-    fetches.push_back(
-        {i, need, i, graph.type(node.results[0]).bytes(), node_seconds(graph, node, machine)});
+    fetches.push_back({i, need, i, graph.type(node.results[0]).bytes(),
+                       cost::node_seconds(graph, node, machine)});
   }
   return fetches;
 }
@@ -90,30 +91,6 @@ void hold_back(std::vector<Fetch>& fetches, const ir::Graph& graph, std::size_t 
 }
 
 }  // namespace
-
-double node_seconds(const ir::Graph& graph, const ir::Node& node,
-                    const cost::MachineDescription& machine) {
-  if (is_fetch(graph, node)) {
-    return cost::transfer_seconds(static_cast<double>(graph.type(node.results[0]).bytes()),
-                                  graph.tier(node.operands[0]), cost::Direction::to_device,
-                                  machine);
-  }
-  if (is_store(graph, node)) {
-    return cost::transfer_seconds(static_cast<double>(graph.type(node.operands[0]).bytes()),
-                                  graph.tier(node.results[0]), cost::Direction::from_device,
-                                  machine);
-  }
-  const ops::OpDefinition& op = ops::definition_of(node.op);
-  if (op.is_view) return 0;
-  const ops::OpUse use = ops::use_of(graph, node);
-  std::vector<TensorType> results;
-  for (const ir::ValueId result : node.results) results.push_back(graph.type(result));
-  DType compute = DType::fp32;
-  for (const auto& operand : use.operands) {
-    if (operand && operand->dtype == DType::bf16) compute = DType::bf16;
-  }
-  return cost::predicted_seconds(op.work(use, results), compute, machine);
-}
 
 ir::Graph schedule_fetches(ir::Graph graph, std::size_t ahead,
                            const cost::MachineDescription& machine) {

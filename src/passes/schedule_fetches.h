@@ -9,10 +9,6 @@
 
 namespace bessemer::passes {
 
-/// Predicted seconds of a node on its stream.
-double node_seconds(const ir::Graph& graph, const ir::Node& node,
-                    const cost::MachineDescription& machine);
-
 /// `ahead` bounds the bytes that are fetched and not yet used.
 ir::Graph schedule_fetches(ir::Graph graph, std::size_t ahead,
                            const cost::MachineDescription& machine);

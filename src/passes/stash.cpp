@@ -118,18 +118,4 @@ std::size_t Stash::bytes(const Demand& demand) const {
   return sum;
 }
 
-std::vector<double> node_seconds(const ir::Graph& graph, const cost::MachineDescription& machine) {
-  std::vector<double> seconds;
-  seconds.reserve(graph.nodes().size());
-  for (const ir::Node& node : graph.nodes()) {
-    const ops::OpDefinition& op = ops::definition_of(node.op);
-    const ops::OpUse use = ops::use_of(graph, node);
-    std::vector<TensorType> results;
-    for (const ValueId result : node.results) results.push_back(graph.type(result));
-    seconds.push_back(op.is_view ? 0
-                                 : cost::predicted_seconds(use, op.work(use, results), machine));
-  }
-  return seconds;
-}
-
 }  // namespace bessemer::passes

@@ -69,7 +69,4 @@ class Stash {
   std::vector<ir::ValueId> candidates_;
 };
 
-/// Predicted seconds of each node of the graph; views cost nothing.
-std::vector<double> node_seconds(const ir::Graph& graph, const cost::MachineDescription& machine);
-
 }  // namespace bessemer::passes

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "cost/node_seconds.h"
 #include "ops/op.h"
-#include "passes/schedule_fetches.h"
 
 namespace bessemer::passes {
 namespace {
@@ -52,7 +52,7 @@ StashMoves find_stash_moves(const ir::Graph& graph, const OffloadOptions& option
   double now = 0;
   for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
     const ir::Node& node = graph.nodes()[i];
-    const double end = now + node_seconds(graph, node, machine);
+    const double end = now + cost::node_seconds(graph, node, machine);
     const bool view = ops::definition_of(node.op).is_view;
     for (const ValueId result : node.results) pauses[index(result)].begin = end;
     for (const ValueId operand : node.operands) {

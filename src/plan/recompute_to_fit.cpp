@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "cost/node_seconds.h"
 #include "ir/text.h"
 #include "passes/recompute.h"
 #include "plan/report.h"
@@ -15,7 +16,7 @@ using passes::RecomputePoint;
 
 double seconds_of(const ir::Graph& graph, const cost::MachineDescription& machine) {
   double sum = 0;
-  for (const double seconds : passes::node_seconds(graph, machine)) sum += seconds;
+  for (const double seconds : cost::node_seconds(graph, machine)) sum += seconds;
   return sum;
 }
 

@@ -5,6 +5,8 @@
 #include <numbers>
 #include <span>
 
+#include "base/rounding.h"
+
 namespace bessemer::train {
 namespace {
 
@@ -32,7 +34,7 @@ Evaluation evaluate(const StepRunner& runner, const data::Dataset& dataset,
   batch.positions.resize(count);
   batch.visibility.resize(2 * count);
   const auto total = static_cast<std::int64_t>(dataset.sequences());
-  std::int64_t wanted = (total + sequences - 1) / sequences;
+  std::int64_t wanted = divide_up(total, sequences);
   if (batches > 0) wanted = std::min(wanted, batches);
 
   const std::int32_t end_of_text = tokenizer.end_of_text();

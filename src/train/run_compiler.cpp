@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/rounding.h"
 #include "models/model.h"
 #include "passes/hoist_weights.h"
 #include "passes/recompute.h"
@@ -174,8 +175,7 @@ std::vector<std::size_t> RunCompiler::levels(const Way& way) {
   const std::size_t count = targets(way).size();
   // The frontier knows nothing of what waits for its transport, nor of updates beside backward:
   // where there is such, its choices are planned one after the other, a few of them.
-  const std::size_t stride =
-      frontier_is_exact(way) ? 1 : (count + kLevelsOffDevice - 1) / kLevelsOffDevice;
+  const std::size_t stride = frontier_is_exact(way) ? 1 : divide_up(count, kLevelsOffDevice);
   std::vector<std::size_t> levels;
   if ((count - 1) % stride != 0) levels.push_back(0);
   for (std::size_t i = (count - 1) % stride; i < count; i += stride) levels.push_back(i);

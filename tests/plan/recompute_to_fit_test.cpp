@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "cost/node_seconds.h"
 #include "ir/text.h"
 #include "ops/op.h"
 #include "passes/pipeline.h"
@@ -106,7 +107,7 @@ TEST(RecomputeCut, IsTheBestOfAllSubsetsAtEveryPrice) {
     const Stash stash(graph);
     if (stash.candidates().size() < 3 || stash.candidates().size() > 9) continue;
     ++graphs;
-    const std::vector<double> seconds = passes::node_seconds(graph, toy_machine());
+    const std::vector<double> seconds = cost::node_seconds(graph, toy_machine());
     const passes::Stretch whole{0, stash.turn(), ir::kAbsent};
     const auto cost_of = [&](const Kept& kept, double price) {
       const Stash::Demand demand = stash.demand(kept);
@@ -159,7 +160,7 @@ return "loss" %loss
 return "dw" %dw
 )"));
   const Stash stash(graph);
-  const std::vector<double> seconds = passes::node_seconds(graph, toy_machine());
+  const std::vector<double> seconds = cost::node_seconds(graph, toy_machine());
   const ir::ValueId entry = stash.waists().front();
   ASSERT_EQ(graph.value(entry).name, "e");
   const passes::Stretch stretch{stash.made_by(entry) + 1, stash.turn(), ir::kAbsent, entry};

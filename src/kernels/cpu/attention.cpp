@@ -255,7 +255,7 @@ HWY_EXPORT(forward_item);
 std::int64_t runs_per_head(const AttentionProblem& problem) {
   constexpr std::int64_t kItemsPerWorker = 4;
   const std::int64_t heads = std::max<std::int64_t>(1, problem.batch * problem.key_heads);
-  const std::int64_t wanted = (kItemsPerWorker * problem.workers + heads - 1) / heads;
+  const std::int64_t wanted = divide_up(kItemsPerWorker * problem.workers, heads);
   return std::min(wanted, problem.query_tiles());
 }
 

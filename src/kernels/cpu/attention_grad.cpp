@@ -255,8 +255,8 @@ Division divide(const AttentionProblem& problem) {
   const std::int64_t heads = std::max<std::int64_t>(1, problem.batch * problem.key_heads);
   if (problem.workers == 1 || heads >= 2 * problem.workers) return {};
   constexpr std::int64_t kItemsPerWorker = 4;
-  const std::int64_t runs = (kItemsPerWorker * problem.workers + heads - 1) / heads;
-  const std::int64_t blocks = (problem.keys + kKeyBlock - 1) / kKeyBlock;
+  const std::int64_t runs = divide_up(kItemsPerWorker * problem.workers, heads);
+  const std::int64_t blocks = divide_up(problem.keys, kKeyBlock);
   return {std::min(runs, std::max<std::int64_t>(1, blocks)),
           std::min(runs, std::max<std::int64_t>(1, problem.query_tiles()))};
 }
@@ -269,7 +269,7 @@ BackwardItem item_of(const AttentionProblem& problem, const Division& division, 
                     keys};
   if (division.key_runs == 0) return item;
   if (part < division.key_runs) {
-    const std::int64_t blocks = (keys + kKeyBlock - 1) / kKeyBlock;
+    const std::int64_t blocks = divide_up(keys, kKeyBlock);
     item.sweep = Sweep::keys;
     item.first_key = blocks * part / division.key_runs * kKeyBlock;
     item.last_key = std::min(keys, blocks * (part + 1) / division.key_runs * kKeyBlock);

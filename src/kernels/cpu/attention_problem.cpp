@@ -109,7 +109,7 @@ TileVisibility see_keys(const AttentionProblem& problem, const std::int32_t* vis
                         std::int64_t b, std::int64_t first, std::int64_t count) {
   const auto keys = static_cast<std::int32_t>(problem.keys);
   TileVisibility tile;
-  tile.strips = (count + kStrip - 1) / kStrip;
+  tile.strips = divide_up(count, kStrip);
   start_intervals(problem, first, tile);
   if (visibility != nullptr) {
     const std::int32_t* interval = visibility + (b * problem.queries + first) * 2;

@@ -14,6 +14,7 @@
 #include <variant>
 
 #include "base/parallel.h"
+#include "base/rounding.h"
 #include "kernels/dropout_mask.h"
 #include "kernels/kernel.h"
 
@@ -25,10 +26,6 @@ constexpr std::int64_t kKeyBlock = 64;
 /// packed tiles are padded to a multiple of it.
 constexpr std::int64_t kStrip = 16;
 constexpr std::int64_t kStrips = kQueryTile / kStrip;
-
-inline std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
 
 /// Shapes: q, o [batch, queries, heads, head_size]; k, v [batch, keys, key_heads, head_size];
 /// lse [batch, heads, queries]; visibility [batch, queries, 2].
@@ -44,7 +41,7 @@ struct AttentionProblem {
 
   std::int64_t padded_head_size() const { return round_up(head_size, kStrip); }
   std::int64_t heads_per_key_head() const { return heads / key_heads; }
-  std::int64_t query_tiles() const { return (queries + kQueryTile - 1) / kQueryTile; }
+  std::int64_t query_tiles() const { return divide_up(queries, kQueryTile); }
 
   // Offsets, in elements, of the row of head `h` at token `t`.
   std::int64_t query_row(std::int64_t b, std::int64_t t, std::int64_t h) const {

@@ -266,7 +266,7 @@ HWY_INLINE void multiply_panel(std::int64_t rows, int vectors, std::int64_t dept
 template <typename Body>
 HWY_INLINE void for_each_panel(std::int64_t begin, std::int64_t end, const Body& body) {
   const std::int64_t vectors = (end - begin) / kLanes;
-  const std::int64_t panels = (vectors + kTileVectors - 1) / kTileVectors;
+  const std::int64_t panels = divide_up(vectors, kTileVectors);
   for (std::int64_t p = 0; p < panels; ++p) {
     const std::int64_t first = vectors * p / panels;
     const std::int64_t last = vectors * (p + 1) / panels;

@@ -7,6 +7,7 @@
 
 #include "base/parallel.h"
 #include "base/rng.h"
+#include "base/rounding.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/prepare.h"
 #include "kernels/dropout_mask.h"
@@ -129,7 +130,7 @@ Prepared dropout(const KernelRequest& request) {
   prepared.scale = static_cast<float>(keep_scale(probability));
   prepared.drop_below = threshold(probability);
   prepared.site = static_cast<std::uint32_t>(request.attributes.integer("site"));
-  const std::int64_t chunks = (prepared.elements + kMaskChunk - 1) / kMaskChunk;
+  const std::int64_t chunks = divide_up(prepared.elements, kMaskChunk);
   return make_kernel([prepared, chunks](const KernelBuffers& buffers) {
     const auto* counter = buffers.operand<std::int64_t>(1);
     const auto seed = static_cast<std::uint64_t>(counter[0]);

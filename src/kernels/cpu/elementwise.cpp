@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/parallel.h"
+#include "base/rounding.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/elementwise_tiles.h"
 #include "kernels/cpu/prepare.h"
@@ -161,7 +162,7 @@ Prepared prepare_program(const KernelRequest& request, const ElementwiseProgram&
     return Declined{fmt::format("the program keeps more than {} values at once", kTileRegisters)};
   }
   return make_kernel([tiles = std::move(*tiles)](const KernelBuffers& buffers) {
-    const std::int64_t count = (tiles.elements + kTile - 1) / kTile;
+    const std::int64_t count = divide_up(tiles.elements, kTile);
     parallel_for(count, kGrain / kTile, [&](std::int64_t begin, std::int64_t end) {
       run_tile_program(tiles, buffers.operands.data(), buffers.results.data(), begin, end);
     });

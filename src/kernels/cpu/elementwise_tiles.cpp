@@ -1,6 +1,7 @@
 // The interpreter of tile programs (elementwise_tiles.h).
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/elementwise_tiles.cpp"
+#include "base/rounding.h"
 #include "kernels/cpu/simd_math.h"
 
 #include <hwy/cache_control.h>
@@ -52,7 +53,7 @@ void widen_repeated(const void* from, DType dtype, std::int64_t size, std::int64
     std::memcpy(to + filled, to + filled - period, static_cast<std::size_t>(more) * sizeof(float));
     filled += more;
   }
-  const std::int64_t rounded = (count + lanes() - 1) / lanes() * lanes();
+  const std::int64_t rounded = round_up(count, lanes());
   std::fill(to + count, to + rounded, 0.0f);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/parallel.h"
+#include "base/rounding.h"
 #include "kernels/cpu/gemm_target.h"
 
 namespace bessemer::kernels::cpu {
@@ -18,9 +19,6 @@ constexpr std::int64_t kColumnDepth = 1024;
 constexpr std::int64_t kMostOwnBlocks = 4;
 constexpr std::int64_t kSmallWork = std::int64_t{1}
                                     << 17;  // multiply-adds not worth a second thread
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-std::int64_t round_up(std::int64_t a, std::int64_t b) { return divide_up(a, b) * b; }
 
 /// Rows: every thread packs `row_block` rows of a over `depth` (half its L2), and multiplies them
 /// with its group of columns of b that all have packed together. Columns: every thread packs all

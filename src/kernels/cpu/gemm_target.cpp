@@ -6,6 +6,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemm_target.cpp"
+#include "base/rounding.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
@@ -145,7 +146,7 @@ template <typename T>
 void pack_a_depth_minor(const T* a, std::int64_t stride, std::int64_t count, std::int64_t depth,
                         float* panels) {
   const FloatTag d;
-  const std::int64_t padded = (count + kRows - 1) / kRows * kRows;
+  const std::int64_t padded = round_up(count, kRows);
   for (std::int64_t i = 0; i < padded; ++i, panels += kDepthBlock) {
     if (i >= count) {
       std::fill_n(panels, depth, 0.0f);

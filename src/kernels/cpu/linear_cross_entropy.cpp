@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/parallel.h"
+#include "base/rounding.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/divisible.h"
 #include "kernels/cpu/product.h"
@@ -34,8 +35,8 @@ struct Dimensions {
 
 std::int64_t default_chunk(std::int64_t rows, std::int64_t vocabulary) {
   const std::int64_t most = std::max<std::int64_t>(1, kLogitBytes / 4 / vocabulary);
-  const std::int64_t chunks = (rows + most - 1) / most;
-  return (rows + chunks - 1) / chunks;
+  const std::int64_t chunks = divide_up(rows, most);
+  return divide_up(rows, chunks);
 }
 
 /// The products of one chunk of rows. The gradient of the logits stays fp32 where the own product

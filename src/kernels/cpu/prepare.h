@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/dtype.h"
 #include "base/error.h"
+#include "base/rounding.h"
 #include "kernels/kernel.h"
 
 namespace bessemer::kernels::cpu {
@@ -45,9 +46,7 @@ struct RowBlocks {
   explicit RowBlocks(std::int64_t all_rows)
       : RowBlocks(all_rows, std::max<std::int64_t>(8, (all_rows + 63) / 64)) {}
   RowBlocks(std::int64_t all_rows, std::int64_t rows_of_block)
-      : rows(all_rows),
-        block_rows(rows_of_block),
-        count((all_rows + rows_of_block - 1) / rows_of_block) {}
+      : rows(all_rows), block_rows(rows_of_block), count(divide_up(all_rows, rows_of_block)) {}
 
   std::int64_t begin(std::int64_t block) const { return block * block_rows; }
   std::int64_t end(std::int64_t block) const { return std::min(rows, (block + 1) * block_rows); }

@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "base/parallel.h"
+#include "base/rounding.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/prepare.h"
 
@@ -165,7 +166,7 @@ Prepared sum_of_rows(const ReducedShape& shape, DType from, DType to) {
 
 /// The innermost dimension goes: every entry is a sum over a run of elements.
 Prepared sum_of_runs(const ReducedShape& shape, DType from, DType to) {
-  const std::int64_t blocks = (shape.reduced + kSumBlock - 1) / kSumBlock;
+  const std::int64_t blocks = divide_up(shape.reduced, kSumBlock);
   const std::int64_t grain =
       std::max<std::int64_t>(1, kGrain / std::clamp<std::int64_t>(shape.reduced, 1, kSumBlock));
   return make_kernel(

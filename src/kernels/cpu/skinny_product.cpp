@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/parallel.h"
+#include "base/rounding.h"
 #include "kernels/cpu/gemm_target.h"
 
 // Sets that have nothing for a matrix product over the next smaller one.
@@ -173,7 +174,7 @@ class SkinnyProduct final : public Product {
       ({static_cast<const std::byte*>(buffers.a) + skipped, spec_.a}, spec_.k, a + row * spec_.k);
     }
     std::fill_n(a + spec_.m * spec_.k, (rows_ - spec_.m) * spec_.k, 0.0f);
-    const std::int64_t panels = (spec_.n + target_.columns - 1) / target_.columns;
+    const std::int64_t panels = divide_up(spec_.n, target_.columns);
     const auto run_panels = [&](std::int64_t part, int thread) {
       auto* strip = reinterpret_cast<float*>(buffers.scratch + a_bytes_ +
                                              static_cast<std::size_t>(thread) * strip_bytes_);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "base/rounding.h"
 
 namespace bessemer::kernels::cpu {
 namespace {
@@ -16,7 +17,7 @@ constexpr std::int64_t kBlock = 32;         // elements of a side of a transpose
 template <typename Body>
 void for_each_piece(std::int64_t rows, std::int64_t bytes, const Body& body) {
   if (rows <= 0 || bytes <= 0) return;
-  const std::int64_t pieces = (bytes + kChunk - 1) / kChunk;
+  const std::int64_t pieces = divide_up(bytes, kChunk);
   const std::int64_t grain = pieces > 1 ? 1 : std::max<std::int64_t>(1, kChunk / bytes);
   parallel_for(rows * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -128,8 +129,8 @@ void StridedGather::gather_rows(const Element* from, Element* to) const {
 
 template <typename Element>
 void StridedGather::gather_blocks(const Element* from, Element* to) const {
-  const std::int64_t row_blocks = (row_.size + kBlock - 1) / kBlock;
-  const std::int64_t column_blocks = (column_.size + kBlock - 1) / kBlock;
+  const std::int64_t row_blocks = divide_up(row_.size, kBlock);
+  const std::int64_t column_blocks = divide_up(column_.size, kBlock);
   const std::int64_t grain = std::max<std::int64_t>(
       1, kChunk / (kBlock * kBlock * static_cast<std::int64_t>(sizeof(Element))));
   const std::int64_t count = outer_count_ * row_blocks * column_blocks;
