@@ -20,7 +20,7 @@
 #include "base/temporary_directory.h"
 #include "data/build.h"
 #include "data/dataset.h"
-#include "data/tokenizer_json.h"
+#include "data/tokenizer_file.h"
 
 namespace {
 

@@ -15,7 +15,7 @@
 #include "data/data_directory.h"
 #include "data/places.h"
 #include "data/random_text.h"
-#include "data/tokenizer_json.h"
+#include "data/tokenizer_file.h"
 
 namespace bessemer::data {
 namespace {
