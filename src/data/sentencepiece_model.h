@@ -1,9 +1,9 @@
 // SentencePiece's `tokenizer.model`: a protocol buffer with pieces, scores and a normalizer.
 //
-// Read here and not by the sentencepiece library: that one ends the process on some damaged files,
-// and is several times slower. Ids and decoded texts are those of the library (Unigram and BPE;
-// models of words, of characters and BPE with unused pieces are refused). Control pieces (<s>,
-// </s>) are never found in a text, as there.
+// Read here and not by the sentencepiece library, so that all kinds of tokenizer are one plain
+// value with one encoder. Ids and decoded texts are those of the library (Unigram and BPE; models
+// of words, of characters and BPE with unused pieces are refused). Control pieces (<s>, </s>) are
+// never found in a text, as there.
 #pragma once
 
 #include <string>

@@ -102,8 +102,9 @@ std::string to_form(UnicodeForm form, std::string_view text) {
 
 bool is_mark(char32_t rune) {
   const auto point = static_cast<UChar32>(rune);
-  // The two that were marks in Unicode 9 and are letters since 12.
+  // Two that were marks in Unicode 9 and are letters now, and one that was none and is one now.
   if (rune == 0x1CF2 || rune == 0x1CF3) return true;
+  if (rune == 0x111C9) return false;
   if ((U_GET_GC_MASK(point) & U_GC_M_MASK) == 0) return false;
   UVersionInfo age;
   u_charAge(point, age);
