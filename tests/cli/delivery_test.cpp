@@ -37,8 +37,6 @@ steps = 6
 micro_batch_size = 2
 global_batch_size = 4
 evaluate_every = 0
-[run]
-threads = 1
 )";
 
 class DeliveryTest : public CommandTest {
