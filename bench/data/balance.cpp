@@ -7,7 +7,7 @@
 // products of the model. The balance is made from what a run would take (data.token_pairs, from the
 // calibration), and judged by what was measured.
 //
-// The corpus is long-tailed: documents of 200 tokens and more by a Pareto law of exponent 0.9.
+// The corpus is long-tailed: documents of 200 tokens and more by a Pareto law of exponent 1.3.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -40,7 +40,7 @@ using Clock = std::chrono::steady_clock;
 
 struct Options {
   std::string run;
-  std::int64_t ranks = 64, micro_batches = 4;  // of one sequence
+  std::int64_t ranks = 64, micro_batches = 8;  // of one sequence
 };
 
 struct Model {
@@ -181,7 +181,7 @@ class LongTail final : public data::Streams {
   std::uint64_t size() const override { return 400'000; }
   Stream at(std::uint64_t i) const override {
     const double uniform = (random_.word(i) + 0.5) * 0x1p-32;
-    const double tokens = std::min(200 / std::pow(uniform, 1 / 0.9), 1e6);
+    const double tokens = std::min(200 / std::pow(uniform, 1 / 1.3), 1e6);
     return {static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(tokens)};
   }
   void visit(const std::function<void(const Stream&)>& visitor) const override {
