@@ -46,7 +46,9 @@ double predicted_seconds(const ops::Work& work, DType compute, const MachineDesc
   // Element-wise arithmetic of the vector units is far below a matmul's rate; an eighth is the
   // ratio of their throughput without fused multiply-adds kept in registers.
   const double vector_rate = machine.matmul_flops_fp32 / 8;
-  const double rate = work.matmul ? machine.layer_flops(compute) : vector_rate;
+  double rate = vector_rate;
+  if (work.unit == ops::Unit::product) rate = machine.layer_flops(compute);
+  if (work.unit == ops::Unit::attention) rate = machine.attention_flops(compute);
   const double arithmetic = work.flops / rate + work.vector_flops / vector_rate;
   const double memory = (work.bytes_read + work.bytes_written) / machine.copy_bandwidth;
   return std::max(arithmetic, memory) + machine.instruction_overhead;
