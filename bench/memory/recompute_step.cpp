@@ -52,14 +52,17 @@ struct Options {
   int threads = 0;  // 0: all cores
   std::vector<std::string> choices{"selective", "full", "0.8", "0.65", "0.45", "0.3", "0.2"};
   bool frontier = false;
+  bool by_op = false;
 };
+
+using Part = std::pair<std::string, std::size_t>;  // an instruction of a program
 
 struct Contender {
   std::string name;
   Stash stash;
   plan::Plan plan;
-  std::vector<double> seconds = {};                           // of each timed step
-  std::map<std::string, std::vector<double>> by_instruction;  // the same, of each part of it
+  std::vector<double> seconds = {};                         // of each timed step
+  std::map<Part, std::vector<double>> by_instruction = {};  // the same, of each part of it
 
   const plan::Program& program() const { return plan.program("accumulate_first"); }
 };
@@ -144,7 +147,7 @@ void time_step(Contender& contender, const runtime::Executor& executor) {
     const auto program = executor.find(name);
     if (!program.valid()) continue;
     executor.run_profiled(program, [&](std::size_t i, double seconds) {
-      contender.by_instruction[fmt::format("{} {}", name, i)].push_back(seconds);
+      contender.by_instruction[{name, i}].push_back(seconds);
       sum += seconds;
     });
   }
@@ -196,6 +199,53 @@ void print_table(const std::vector<Contender>& contenders) {
         more(predicted, plan::predicted_step_seconds(none.plan, 1)), median(c.seconds),
         more(median(c.seconds), median(none.seconds)), sum_of_medians(c),
         more(sum_of_medians(c), sum_of_medians(none)));
+  }
+}
+
+// Seconds of each op of one plan: of its instructions that were timed, or as predicted.
+using OpSeconds = std::map<std::string, double>;
+
+OpSeconds measured_by_op(const Contender& contender) {
+  OpSeconds ops;
+  for (const auto& [part, seconds] : contender.by_instruction) {
+    const plan::Instruction& instruction =
+        contender.plan.program(part.first).instructions[part.second];
+    ops[instruction.op] += median(seconds);
+  }
+  return ops;
+}
+
+OpSeconds predicted_by_op(const Contender& contender) {
+  OpSeconds ops;
+  for (const auto& [part, seconds] : contender.by_instruction) {
+    const plan::Instruction& instruction =
+        contender.plan.program(part.first).instructions[part.second];
+    ops[instruction.op] += instruction.seconds;
+  }
+  return ops;
+}
+
+// Where the added time is: seconds of each op where everything is kept, and what each choice adds.
+void print_ops(const std::vector<Contender>& contenders) {
+  std::cout << "\n| op |";
+  for (const Contender& c : contenders) std::cout << fmt::format(" {} | predicted |", c.name);
+  std::cout << "\n|---|";
+  for (std::size_t i = 0; i < contenders.size(); ++i) std::cout << "---|---|";
+  std::cout << '\n';
+  std::vector<OpSeconds> measured, predicted;
+  for (const Contender& c : contenders) {
+    measured.push_back(measured_by_op(c));
+    predicted.push_back(predicted_by_op(c));
+  }
+  OpSeconds all;
+  for (const OpSeconds& ops : measured) all.insert(ops.begin(), ops.end());
+  for (const auto& [op, first] : all) {
+    std::cout << fmt::format("| {} | {:.3f} s | {:.3f} s |", op, measured[0][op], predicted[0][op]);
+    for (std::size_t i = 1; i < contenders.size(); ++i) {
+      std::cout << fmt::format(" {:+.3f} s | {:+.3f} s |", measured[i][op] - measured[0][op],
+                               predicted[i][op] - predicted[0][op]);
+    }
+    std::cout << '\n';
   }
 }
 
@@ -263,6 +313,7 @@ void run(const Options& options) {
     }
   }
   print_table(contenders);
+  if (options.by_op) print_ops(contenders);
 }
 
 }  // namespace
@@ -280,6 +331,7 @@ int main(int argc, char** argv) {
   app.add_flag("--frontier", options.frontier,
                "print the points that auto chooses from, and end; with --choices int8 those in "
                "8 bits");
+  app.add_flag("--by-op", options.by_op, "print which ops take the time that a choice adds");
   CLI11_PARSE(app, argc, argv);
   try {
     bessemer::bench::run(options);

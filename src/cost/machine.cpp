@@ -98,6 +98,9 @@ std::optional<MachineDescription> load(const std::filesystem::path& path,
   machine.layer_flops_bf16 = number("layer_flops_bf16");
   if (!json.contains("host_bandwidth")) return std::nullopt;  // of an older version
   machine.host_bandwidth = number("host_bandwidth");
+  if (!json.contains("attention_flops_fp32")) return std::nullopt;  // of an older version
+  machine.attention_flops_fp32 = number("attention_flops_fp32");
+  machine.attention_flops_bf16 = number("attention_flops_bf16");
   if (!json.contains("name") || json["name"] != here.name) return std::nullopt;
   machine.directories = directories_of(json, path);
   machine.measured = true;
@@ -110,6 +113,8 @@ void save(const MachineDescription& machine, const std::filesystem::path& path) 
                       {"matmul_flops_bf16", machine.matmul_flops_bf16},
                       {"layer_flops_fp32", machine.layer_flops_fp32},
                       {"layer_flops_bf16", machine.layer_flops_bf16},
+                      {"attention_flops_fp32", machine.attention_flops_fp32},
+                      {"attention_flops_bf16", machine.attention_flops_bf16},
                       {"copy_bandwidth", machine.copy_bandwidth},
                       {"host_bandwidth", machine.host_bandwidth}};
   for (const auto& [directory, rates] : machine.directories) {

@@ -73,6 +73,7 @@ std::optional<checkpoint::Checkpoint> open_starting_point(config::RunConfig& con
   std::optional<checkpoint::Checkpoint> checkpoint(*path);
   const RunState state = read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
   if (!config.train.micro_batch_size) config.train.micro_batch_size = state.micro_batch_size;
+  if (!config.data.token_pairs) config.data.token_pairs = state.token_pairs;
   require_same_run(state, digest_of(config), checkpoint->place());
   const auto all = checkpoint::list_checkpoints(config.run_directory());
   if (!all.empty() && all.back().step > checkpoint->step()) {
@@ -128,6 +129,7 @@ class Trainer {
     }
     state_.config_digest = digest_of(config_);
     state_.micro_batch_size = compiled_.micro_batch_size;
+    state_.token_pairs = config_.data.token_pairs;
     runner_.refresh();
   }
 
@@ -142,9 +144,9 @@ class Trainer {
     if (*config_.data.workers == config::Workers::processes) forget_blocks(corpus_);
     release_slack();  // of tensors that were made in memory to be written to the file tier, too
     resident_.emplace();
-    data::Loader loader(corpus_.training,
-                        loader_options(config_, compiled_.architecture, corpus_,
-                                       {0, 1, compiled_.micro_batch_size}, state_.next_sequence));
+    data::Loader loader(
+        corpus_.training,
+        loader_options(config_, corpus_, {0, 1, compiled_.micro_batch_size}, state_.next_sequence));
     WaitReport waits(loader.node());
     while (state_.step < steps_) {
       const StepMetrics m = step(loader, waits, progress);
@@ -360,8 +362,10 @@ RunEnd train(const config::RunConfig& asked, const Resume& resume, passes::Runne
   const bool given = asked.train.micro_batch_size || !from;
   const BatchFrom batch_from = given ? BatchFrom::run_file : BatchFrom::checkpoint;
   const cost::MachineDescription machine = machine_of(open);
+  const models::Architecture planned = architecture_of(open, planned_vocabulary(open));
+  if (!open.data.token_pairs) open.data.token_pairs = token_pairs(open, planned, machine);
   std::optional<MemoryPlanner> planner;
-  planner.emplace(open, architecture_of(open, planned_vocabulary(open)), machine, batch_from);
+  planner.emplace(open, planned, machine, batch_from);
   planner->check();
   const config::RunConfig config = planner->choose();
   if (!lock) {
