@@ -35,7 +35,6 @@ std::vector<data::SourceName> names_of(const Corpus& corpus) {
 
 data::WorkerPolicy policy_of(const config::DataConfig& data) {
   data::WorkerPolicy policy;
-  policy.most = static_cast<int>(*data.worker_count);
   policy.timeout =
       std::chrono::milliseconds(static_cast<std::int64_t>(1000 * *data.worker_timeout) + 1);
   return policy;
@@ -82,14 +81,26 @@ data::LoaderOptions loader_options(const config::RunConfig& config, const Corpus
   options.cost = planner.cost;
   options.node.prefetch_bytes = config.data.prefetch_bytes->count;
   options.node.workers = policy_of(config.data);
+  for (const config::DataSource& source : config.data.sources) {
+    options.node.most_workers.push_back(most_workers(config.data, source));
+  }
   options.node.names = names_of(corpus);
   if (*config.data.workers == config::Workers::threads) return options;
-  options.node.make_reader = [text = config::to_toml(config),
+  options.node.make_reader = [text = config::to_toml(config), ids = corpus.ids(),
                               length = config.data.sequence_length](std::uint32_t source) {
-    data::RowProgram program{"/proc/self/exe", {"data", "serve", std::to_string(source)}, text};
+    data::RowProgram program{"/proc/self/exe",
+                             {"data", "serve", std::to_string(source),
+                              std::to_string(ids.end_of_text), std::to_string(ids.vocabulary)},
+                             text};
     return std::make_shared<data::ProcessReader>(std::move(program), length);
   };
   return options;
+}
+
+int most_workers(const config::DataConfig& data, const config::DataSource& source) {
+  const bool alone = *data.workers == config::Workers::processes &&
+                     source.tokenize == config::Tokenize::on_the_fly;
+  return alone ? 1 : static_cast<int>(*data.worker_count);
 }
 
 std::size_t row_memory(const config::RunConfig& config) {
@@ -97,15 +108,19 @@ std::size_t row_memory(const config::RunConfig& config) {
   const auto step = static_cast<std::size_t>(*config.train.global_batch_size);
   const std::size_t ahead =
       data::prefetch_bounds(step, 1, row, config.data.prefetch_bytes->count).most;
-  return (ahead + config.data.sources.size()) * row;
+  std::size_t workers = 0;
+  for (const config::DataSource& source : config.data.sources) {
+    workers += static_cast<std::size_t>(most_workers(config.data, source));
+  }
+  return (ahead + workers) * row;
 }
 
-void serve_source(std::size_t source) {
+void serve_source(std::size_t source, const TokenIds& ids) {
   set_thread_count(1);
   log::set_level(log::Level::error);  // the trainer has said the rest
-  data::serve_rows([source] {
+  data::serve_rows([source, ids] {
     const std::string file = fmt::format("/proc/self/fd/{}", data::kDescriptionDescriptor);
-    return open_training_source(config::load_run_config(file), source);
+    return open_training_source(config::load_run_config(file), source, ids);
   });
 }
 

@@ -32,12 +32,16 @@ data::PlannerOptions planner_options(const config::RunConfig& config, const Rank
 data::LoaderOptions loader_options(const config::RunConfig& config, const Corpus& corpus,
                                    const RankShape& shape, std::uint64_t first_sequence);
 
-/// Bytes of rows that the loader of one rank alone holds: those read ahead, and one for the worker
-/// of each source to read into.
+/// Workers of a source. A source that is tokenized on the fly has one process at most: each would
+/// have to tokenize the same blocks, since the rows that follow each other are from one.
+int most_workers(const config::DataConfig& data, const config::DataSource& source);
+
+/// Bytes of rows that the loader of one rank alone holds: those read ahead, and one for each worker
+/// of a source to read into.
 std::size_t row_memory(const config::RunConfig& config);
 
-/// `bessemer data serve SOURCE`: reads a source of the run that descriptor 5 describes (a run file)
-/// until the trainer has ended.
-void serve_source(std::size_t source);
+/// `bessemer data serve SOURCE END_OF_TEXT VOCABULARY`: reads a source of the run that descriptor 5
+/// describes (a run file) until the trainer has ended.
+void serve_source(std::size_t source, const TokenIds& ids);
 
 }  // namespace bessemer::train

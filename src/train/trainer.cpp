@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -138,10 +139,11 @@ class Trainer {
     ProgressLine progress(steps_, config_.log.every);
     checkpoint::BackgroundWriter writer(directory, static_cast<int>(config_.checkpoint.keep_last));
     if (config_.checkpoint.every > 0 && saves_from_copy(compiled_.plan)) writer.reserve(saved_);
-    release_slack();  // of tensors that were made in memory to be written to the file tier
-    resident_.emplace();
     const StopRequest stop;
     reach(corpus_, state_.next_sequence);
+    if (*config_.data.workers == config::Workers::processes) forget_blocks(corpus_);
+    release_slack();  // of tensors that were made in memory to be written to the file tier, too
+    resident_.emplace();
     data::Loader loader(
         corpus_.training,
         loader_options(config_, corpus_, {0, 1, compiled_.micro_batch_size}, state_.next_sequence));
@@ -236,7 +238,8 @@ class Trainer {
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
     m.peak_bytes_predicted = predicted_bytes_;
-    m.peak_bytes_measured = resident_->look();
+    workers_peak_ = std::max(workers_peak_, loader.node().process_memory());
+    m.peak_bytes_measured = resident_->look() + workers_peak_;
     return m;
   }
 
@@ -293,6 +296,7 @@ class Trainer {
   double flops_per_token_;
   RunState state_;
   std::optional<ResidentPeak> resident_;  // from the first step on
+  std::size_t workers_peak_ = 0;          // of the processes that read data, bytes
   bool calibration_doubted_ = false;
 };
 
