@@ -1,7 +1,7 @@
 """The kernel benchmarks as Markdown, beside what the machine was measured to reach.
 
     python kernels_report.py DIR    DIR has NAME.json of each build/bench_NAME (Google Benchmark's
-                                    JSON) and cache/bessemer/machine.json (bessemer doctor)
+                                    JSON) and cache/bessemer/machine-N.json (bessemer doctor)
 """
 
 import json
@@ -37,7 +37,8 @@ def table(path, machine):
 
 def main():
     directory = pathlib.Path(sys.argv[1])
-    machine = json.loads((directory / "cache" / "bessemer" / "machine.json").read_text())
+    calibration, = (directory / "cache" / "bessemer").glob("machine-*.json")
+    machine = json.loads(calibration.read_text())
     for path in sorted(directory.glob("*.json")):
         print(f"### {path.stem}\n")
         print("\n".join(table(path, machine)) + "\n")

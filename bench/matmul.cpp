@@ -90,12 +90,13 @@ void linear(benchmark::State& state, std::int64_t tokens, std::int64_t in, std::
   }
 }
 
-void head_and_loss(benchmark::State& state, DType dtype) {
-  const std::int64_t rows = 1024, hidden = 768, vocabulary = 50257;
+/// In chunks of so many rows; 0: of the default.
+void head_and_loss(benchmark::State& state, DType dtype, std::int64_t chunk) {
+  const std::int64_t rows = 1280, hidden = 768, vocabulary = 50257;
   const TensorType x{dtype, {rows, hidden}}, w{dtype, {vocabulary, hidden}};
   const TensorType scalar{DType::fp32, {}}, dw{DType::fp32, {vocabulary, hidden}};
   measure(state, cpu::linear_cross_entropy_train,
-          {scalar, x, w, TensorType{DType::int32, {rows}}, {}}, {scalar, x, dw}, {},
+          {scalar, x, w, TensorType{DType::int32, {rows}}, {}}, {scalar, x, dw}, {{"chunk", chunk}},
           6.0 * static_cast<double>(rows * hidden * vocabulary), dtype);
 }
 
@@ -130,10 +131,13 @@ const bool registered = [] {
   add_linear("llama_60m/gate", 4096, 512, 1376);
   add_linear("llama_60m/down", 4096, 1376, 512);
   for (const DType dtype : {DType::fp32, DType::bf16}) {
-    const std::string name = "gpt2_124m/head_and_loss/" + std::string(name_of(dtype));
-    benchmark::RegisterBenchmark(name.c_str(), head_and_loss, dtype)
-        ->UseRealTime()
-        ->Unit(benchmark::kMillisecond);
+    for (const std::int64_t chunk : {0, 320, 256, 160, 128, 64}) {
+      const std::string name = "gpt2_124m/head_and_loss/" + std::string(name_of(dtype)) +
+                               (chunk > 0 ? "/chunks_of_" + std::to_string(chunk) : "");
+      benchmark::RegisterBenchmark(name.c_str(), head_and_loss, dtype, chunk)
+          ->UseRealTime()
+          ->Unit(benchmark::kMillisecond);
+    }
     const std::string of_one_row = "gpt2_124m/decode_head/" + std::string(name_of(dtype));
     benchmark::RegisterBenchmark(of_one_row.c_str(), decode, 768, 50257, dtype)
         ->UseRealTime()

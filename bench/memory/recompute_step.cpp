@@ -13,8 +13,11 @@
 // the machine does meanwhile happens to all, and memory that lies well or badly for one does so for
 // all. A measured step is the median over the rounds, and the sum of each instruction's median over
 // the rounds: what disturbs a step disturbs few of its instructions, so that the sum is the
-// steadier figure. The first step must have the loss and gradient norm it has where everything is
-// kept, bit for bit; with the stash in 8 bits, that loss, and a norm that all of these share.
+// steadier figure. Steadier still is the time of what a choice does beside the work of `none`: the
+// instructions that run more often than there, and those that are not there at all, each at the
+// median it has in this choice. The first step must have the loss and gradient norm it has where
+// everything is kept, bit for bit; with the stash in 8 bits, that loss, and a norm that all of
+// these share.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -22,6 +25,7 @@
 #include <iostream>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -52,14 +56,17 @@ struct Options {
   int threads = 0;  // 0: all cores
   std::vector<std::string> choices{"selective", "full", "0.8", "0.65", "0.45", "0.3", "0.2"};
   bool frontier = false;
+  bool by_op = false;
 };
+
+using Part = std::pair<std::string, std::size_t>;  // an instruction of a program
 
 struct Contender {
   std::string name;
   Stash stash;
   plan::Plan plan;
-  std::vector<double> seconds = {};                           // of each timed step
-  std::map<std::string, std::vector<double>> by_instruction;  // the same, of each part of it
+  std::vector<double> seconds = {};                         // of each timed step
+  std::map<Part, std::vector<double>> by_instruction = {};  // the same, of each part of it
 
   const plan::Program& program() const { return plan.program("accumulate_first"); }
 };
@@ -144,7 +151,7 @@ void time_step(Contender& contender, const runtime::Executor& executor) {
     const auto program = executor.find(name);
     if (!program.valid()) continue;
     executor.run_profiled(program, [&](std::size_t i, double seconds) {
-      contender.by_instruction[fmt::format("{} {}", name, i)].push_back(seconds);
+      contender.by_instruction[{name, i}].push_back(seconds);
       sum += seconds;
     });
   }
@@ -179,23 +186,107 @@ double sum_of_medians(const Contender& contender) {
   return sum;
 }
 
+// What one plan's instructions of a kind take, and how many there are.
+struct Kind {
+  double seconds = 0;
+  int count = 0;
+
+  double mean() const { return count > 0 ? seconds / count : 0; }
+};
+using Kinds = std::map<std::tuple<std::string, double, double>, Kind>;  // op, flops, bytes
+
+Kinds kinds_of(const Contender& contender) {
+  Kinds kinds;
+  for (const auto& [part, seconds] : contender.by_instruction) {
+    const plan::Instruction& i = contender.plan.program(part.first).instructions[part.second];
+    Kind& kind = kinds[{i.op, i.work.flops, i.work.bytes_read + i.work.bytes_written}];
+    kind.seconds += median(seconds);
+    ++kind.count;
+  }
+  return kinds;
+}
+
+// Seconds of the instructions that one plan has and another has not: of each kind as many as there
+// are more, less those there are fewer.
+double seconds_beyond(const Contender& contender, const Contender& none) {
+  const Kinds kept = kinds_of(none), now = kinds_of(contender);
+  double sum = 0;
+  for (const auto& [name, kind] : now) {
+    const auto before = kept.find(name);
+    sum += kind.mean() * (kind.count - (before == kept.end() ? 0 : before->second.count));
+  }
+  for (const auto& [name, kind] : kept) {
+    if (!now.contains(name)) sum -= kind.seconds;
+  }
+  return sum;
+}
+
 void print_table(const std::vector<Contender>& contenders) {
   const Contender& none = contenders.front();
   constexpr double kMiB = 1 << 20;
   const auto more = [](double part, double whole) { return 100 * (part / whole - 1); };
   std::cout << "| recompute | activations, MiB | less | predicted step | added | measured step | "
-               "added | by instruction | added |\n|---|---|---|---|---|---|---|---|---|\n";
+               "added | by instruction | added | work beside none's |\n"
+               "|---|---|---|---|---|---|---|---|---|---|\n";
   const auto all = static_cast<double>(none.program().transient_bytes);
   for (const Contender& c : contenders) {
     const auto bytes = static_cast<double>(c.program().transient_bytes);
     const double predicted = plan::predicted_step_seconds(c.plan, 1);
     std::cout << fmt::format(
         "| {} | {:.1f} | {:.1f}% | {:.3f} s | {:.1f}% | {:.3f} s | {:.1f}% | {:.3f} s | {:.1f}% "
-        "|\n",
+        "| {:.3f} s, {:.1f}% |\n",
         c.name, bytes / kMiB, -more(bytes, all), predicted,
         more(predicted, plan::predicted_step_seconds(none.plan, 1)), median(c.seconds),
         more(median(c.seconds), median(none.seconds)), sum_of_medians(c),
-        more(sum_of_medians(c), sum_of_medians(none)));
+        more(sum_of_medians(c), sum_of_medians(none)), seconds_beyond(c, none),
+        100 * seconds_beyond(c, none) / sum_of_medians(none));
+  }
+}
+
+// Seconds of each op of one plan: of its instructions that were timed, or as predicted.
+using OpSeconds = std::map<std::string, double>;
+
+OpSeconds measured_by_op(const Contender& contender) {
+  OpSeconds ops;
+  for (const auto& [part, seconds] : contender.by_instruction) {
+    const plan::Instruction& instruction =
+        contender.plan.program(part.first).instructions[part.second];
+    ops[instruction.op] += median(seconds);
+  }
+  return ops;
+}
+
+OpSeconds predicted_by_op(const Contender& contender) {
+  OpSeconds ops;
+  for (const auto& [part, seconds] : contender.by_instruction) {
+    const plan::Instruction& instruction =
+        contender.plan.program(part.first).instructions[part.second];
+    ops[instruction.op] += instruction.seconds;
+  }
+  return ops;
+}
+
+// Where the added time is: seconds of each op where everything is kept, and what each choice adds.
+void print_ops(const std::vector<Contender>& contenders) {
+  std::cout << "\n| op |";
+  for (const Contender& c : contenders) std::cout << fmt::format(" {} | predicted |", c.name);
+  std::cout << "\n|---|";
+  for (std::size_t i = 0; i < contenders.size(); ++i) std::cout << "---|---|";
+  std::cout << '\n';
+  std::vector<OpSeconds> measured, predicted;
+  for (const Contender& c : contenders) {
+    measured.push_back(measured_by_op(c));
+    predicted.push_back(predicted_by_op(c));
+  }
+  OpSeconds all;
+  for (const OpSeconds& ops : measured) all.insert(ops.begin(), ops.end());
+  for (const auto& [op, first] : all) {
+    std::cout << fmt::format("| {} | {:.3f} s | {:.3f} s |", op, measured[0][op], predicted[0][op]);
+    for (std::size_t i = 1; i < contenders.size(); ++i) {
+      std::cout << fmt::format(" {:+.3f} s | {:+.3f} s |", measured[i][op] - measured[0][op],
+                               predicted[i][op] - predicted[0][op]);
+    }
+    std::cout << '\n';
   }
 }
 
@@ -263,6 +354,7 @@ void run(const Options& options) {
     }
   }
   print_table(contenders);
+  if (options.by_op) print_ops(contenders);
 }
 
 }  // namespace
@@ -280,6 +372,7 @@ int main(int argc, char** argv) {
   app.add_flag("--frontier", options.frontier,
                "print the points that auto chooses from, and end; with --choices int8 those in "
                "8 bits");
+  app.add_flag("--by-op", options.by_op, "print which ops take the time that a choice adds");
   CLI11_PARSE(app, argc, argv);
   try {
     bessemer::bench::run(options);

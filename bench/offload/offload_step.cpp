@@ -1,11 +1,12 @@
 // What moving tensors off the device costs: planned bytes of each tier, seconds a step, and whether
 // the losses are the resident run's.
 //
-//   offload_step --run examples/gpt2-124m.toml --file /scratch [--steps 3] [--set key=value]...
+//   offload_step --run examples/gpt2-124m.toml --file /scratch [--steps 3] [--to file]
+//                [--set key=value]...
 //
 // The settings take turns of one step each, so that what else the machine does falls on all of
 // them; only one has its arenas at a time, so each turn starts from fresh weights and does a step
-// that is not counted first. Tokens are made up.
+// (three where updates are not synchronous) that is not counted first. Tokens are made up.
 #include <algorithm>
 #include <chrono>
 #include <iostream>
@@ -43,8 +44,20 @@ const std::vector<Setting> kSettings{
     {"optimizer, gradients to file", "optimizer:file,gradients:file"},
     {"all to file", "optimizer:file,gradients:file,parameters:file,activations:file"}};
 
+// Resident, and those that move something to that tier; all where it is empty.
+std::vector<Setting> settings_to(const std::string& tier) {
+  std::vector<Setting> settings;
+  for (const Setting& setting : kSettings) {
+    const bool resident = setting.offload == "none";
+    if (resident || setting.offload.find(tier) != std::string::npos) settings.push_back(setting);
+  }
+  return settings;
+}
+
 struct Measured {
-  std::vector<double> seconds;
+  std::string name;
+  std::string offload;
+  std::vector<double> seconds = {};
   double predicted = 0;
   double loss = 0;
   std::array<std::size_t, ir::kTiers> bytes{};
@@ -74,6 +87,12 @@ data::GlobalBatch made_up_batch(const config::RunConfig& config, std::int64_t vo
   return batch;
 }
 
+// Until all memory has been touched: a delayed update changes nothing in the first step, and what
+// changes places is elsewhere in the next.
+int warm_steps(config::UpdateMode update) {
+  return update == config::UpdateMode::synchronous ? 1 : 3;
+}
+
 void take_turn(const config::RunConfig& config, Measured& measured) {
   const models::Architecture architecture =
       models::resolve(config.model, 1, config.data.sequence_length);
@@ -90,9 +109,10 @@ void take_turn(const config::RunConfig& config, Measured& measured) {
   const train::StepRunner runner(executor, 1);
   runner.refresh();
   const data::GlobalBatch batch = made_up_batch(config, architecture.vocabulary);
-  runner.run(batch, 1e-3, 1);
+  const int warm = warm_steps(config.optimizer.update);
+  for (int step = 1; step <= warm; ++step) runner.run(batch, 1e-3, step);
   const auto start = std::chrono::steady_clock::now();
-  measured.loss = runner.run(batch, 1e-3, 2).loss;
+  measured.loss = runner.run(batch, 1e-3, warm + 1).loss;
   measured.seconds.push_back(
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
@@ -104,11 +124,10 @@ double median(std::vector<double> values) {
 
 void print(const std::vector<Measured>& all) {
   fmt::print(
-      "| setting | device | host | file | s/step (median) | of resident | predicted | loss of step "
-      "2 |\n|---|---|---|---|---|---|---|---|\n");
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    const Measured& m = all[i];
-    fmt::print("| {} | {} | {} | {} | {:.2f} | {:.2f}x | {:.2f} | {:.6f}{} |\n", kSettings[i].name,
+      "| setting | device | host | file | s/step (median) | of resident | predicted | last "
+      "loss |\n|---|---|---|---|---|---|---|---|\n");
+  for (const Measured& m : all) {
+    fmt::print("| {} | {} | {} | {} | {:.2f} | {:.2f}x | {:.2f} | {:.6f}{} |\n", m.name,
                plan::bytes_text(m.bytes[0]), plan::bytes_text(m.bytes[1]),
                plan::bytes_text(m.bytes[2]), median(m.seconds),
                median(m.seconds) / median(all[0].seconds), m.predicted, m.loss,
@@ -122,25 +141,29 @@ void print(const std::vector<Measured>& all) {
 int main(int argc, char** argv) {
   using namespace bessemer;
   CLI::App app("The cost of offloading");
-  std::string path, file;
+  std::string path, file, tier;
   std::vector<std::string> overrides;
   int turns = 3;
   app.add_option("--run", path, "Run file")->required();
   app.add_option("--file", file, "Directory of the file tier")->required();
+  app.add_option("--to", tier, "host or file: only what moves something there");
   app.add_option("--set", overrides, "section.key=value");
   app.add_option("--steps", turns, "Counted steps of each setting");
   CLI11_PARSE(app, argc, argv);
   try {
     log::set_level(log::Level::warn);
-    std::vector<bench::Measured> all(bench::kSettings.size());
+    std::vector<bench::Measured> all;
+    for (const bench::Setting& setting : bench::settings_to(tier)) {
+      all.push_back({setting.name, setting.offload});
+    }
     for (int turn = 0; turn < turns; ++turn) {
-      for (std::size_t i = 0; i < all.size(); ++i) {
+      for (bench::Measured& measured : all) {
         std::vector<std::string> settings = overrides;
         settings.push_back("memory.file=" + file + ":1TiB");
-        settings.push_back("memory.offload=" + bench::kSettings[i].offload);
-        bench::take_turn(config::load_run_config(path, settings), all[i]);
-        fmt::print(stderr, "turn {}: {}: {:.2f} s\n", turn + 1, bench::kSettings[i].name,
-                   all[i].seconds.back());
+        settings.push_back("memory.offload=" + measured.offload);
+        bench::take_turn(config::load_run_config(path, settings), measured);
+        fmt::print(stderr, "turn {}: {}: {:.2f} s\n", turn + 1, measured.name,
+                   measured.seconds.back());
       }
     }
     bench::print(all);

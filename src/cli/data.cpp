@@ -187,13 +187,20 @@ void add_info(CLI::App& group, Session& session) {
 
 // Not for people: how the trainer starts a process that reads a source (data/row_process.h).
 void add_serve(CLI::App& group, Session& session) {
-  auto source = std::make_shared<std::size_t>();
+  struct Serve {
+    std::size_t source = 0;
+    train::TokenIds ids;
+  };
+  auto options = std::make_shared<Serve>();
   CLI::App* command = group.add_subcommand("serve", "Reads a source for a trainer");
   command->group(kHidden);
-  command->add_option("SOURCE", *source, "Its number in the run file")->required();
-  command->callback([source, &session] {
-    session.action = [source] {
-      train::serve_source(*source);
+  command->add_option("SOURCE", options->source, "Its number in the run file")->required();
+  command->add_option("END_OF_TEXT", options->ids.end_of_text, "Of its tokens")->required();
+  command->add_option("VOCABULARY", options->ids.vocabulary, "One more than the highest id")
+      ->required();
+  command->callback([options, &session] {
+    session.action = [options] {
+      train::serve_source(options->source, options->ids);
       return kDone;
     };
   });

@@ -27,12 +27,6 @@ struct PlanOptions {
   std::string plot;  // a path; empty: no picture
 };
 
-// Measured rates where they are in the cache; measuring is for `doctor --calibrate` and `train`.
-cost::MachineDescription known_machine() {
-  const cost::MachineDescription here = cost::describe_here();
-  return cost::load(train::calibration_path(), here).value_or(here);
-}
-
 int plan_run(const PlanOptions& options, const Session& session) {
   const config::RunConfig asked = load_run_file(options.run, session);
   nlohmann::json graphs = nlohmann::json::array();
@@ -49,7 +43,7 @@ int plan_run(const PlanOptions& options, const Session& session) {
   const models::Architecture architecture =
       models::resolve(asked.model, train::planned_vocabulary(asked), asked.data.sequence_length);
   const cost::MachineDescription machine =
-      train::with_file_rates(known_machine(), asked.memory, train::FileRates::cached);
+      train::with_file_rates(train::known_machine(), asked.memory, train::FileRates::cached);
   train::MemoryPlanner planner(asked, architecture, machine);
   const config::RunConfig config = planner.choose();
   const bool seen = !passes.dump_after.empty();  // what the planner makes, it makes unseen

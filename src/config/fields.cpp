@@ -125,7 +125,10 @@ void add_data(Table& table) {
              "memory for sequences that are read ahead: a step at least, 256 steps at most (16MiB)")
       .choice("balance", &D::balance, kBalances,
               "how the sequences of a step are dealt to several ranks, by what they cost; without "
-              "effect on one rank (karmarkar_karp)");
+              "effect on one rank (karmarkar_karp)")
+      .integer("token_pairs", &D::token_pairs, from_to(1, std::int64_t{1} << 40),
+               "what `balance` takes a token to cost, in pairs of tokens that attention looks at "
+               "(measured when a run starts; the run keeps it)");
 }
 
 void add_train(Table& table) {

@@ -152,6 +152,8 @@ struct DataConfig {
   std::optional<double> worker_timeout;      // seconds for one sequence; 60
   std::optional<Bytes> prefetch_bytes;       // read ahead, but a step at least; 16 MiB
   std::optional<Balance> balance;            // of a step over its ranks; karmarkar_karp
+  std::optional<std::int64_t> token_pairs;   // of attention, that take as long as all else that a
+                                             // token needs; absent: as measured when a run starts
   bool operator==(const DataConfig&) const = default;
 };
 

@@ -46,7 +46,9 @@ double predicted_seconds(const ops::Work& work, DType compute, const MachineDesc
   // Element-wise arithmetic of the vector units is far below a matmul's rate; an eighth is the
   // ratio of their throughput without fused multiply-adds kept in registers.
   const double vector_rate = machine.matmul_flops_fp32 / 8;
-  const double rate = work.matmul ? machine.layer_flops(compute) : vector_rate;
+  double rate = vector_rate;
+  if (work.unit == ops::Unit::product) rate = machine.layer_flops(compute);
+  if (work.unit == ops::Unit::attention) rate = machine.attention_flops(compute);
   const double arithmetic = work.flops / rate + work.vector_flops / vector_rate;
   const double memory = (work.bytes_read + work.bytes_written) / machine.copy_bandwidth;
   return std::max(arithmetic, memory) + machine.instruction_overhead;
@@ -98,6 +100,9 @@ std::optional<MachineDescription> load(const std::filesystem::path& path,
   machine.layer_flops_bf16 = number("layer_flops_bf16");
   if (!json.contains("host_bandwidth")) return std::nullopt;  // of an older version
   machine.host_bandwidth = number("host_bandwidth");
+  if (!json.contains("attention_flops_fp32")) return std::nullopt;  // of an older version
+  machine.attention_flops_fp32 = number("attention_flops_fp32");
+  machine.attention_flops_bf16 = number("attention_flops_bf16");
   if (!json.contains("name") || json["name"] != here.name) return std::nullopt;
   machine.directories = directories_of(json, path);
   machine.measured = true;
@@ -110,6 +115,8 @@ void save(const MachineDescription& machine, const std::filesystem::path& path) 
                       {"matmul_flops_bf16", machine.matmul_flops_bf16},
                       {"layer_flops_fp32", machine.layer_flops_fp32},
                       {"layer_flops_bf16", machine.layer_flops_bf16},
+                      {"attention_flops_fp32", machine.attention_flops_fp32},
+                      {"attention_flops_bf16", machine.attention_flops_bf16},
                       {"copy_bandwidth", machine.copy_bandwidth},
                       {"host_bandwidth", machine.host_bandwidth}};
   for (const auto& [directory, rates] : machine.directories) {

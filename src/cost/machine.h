@@ -28,6 +28,9 @@ struct MachineDescription {
   double layer_flops_fp32 =
       90e9;  // of the products of a layer, forward and backward: below the peak
   double layer_flops_bf16 = 90e9;
+  // Of attention's products, forward and backward together, softmax included in the time.
+  double attention_flops_fp32 = 60e9;
+  double attention_flops_bf16 = 60e9;
   double copy_bandwidth = 10e9;        // bytes read plus bytes written, per second
   double instruction_overhead = 3e-6;  // seconds
   // Links between tiers, bytes moved per second by one thread beside the arithmetic.
@@ -42,6 +45,9 @@ struct MachineDescription {
   }
   double layer_flops(DType dtype) const {
     return dtype == DType::bf16 ? layer_flops_bf16 : layer_flops_fp32;
+  }
+  double attention_flops(DType dtype) const {
+    return dtype == DType::bf16 ? attention_flops_bf16 : attention_flops_fp32;
   }
 };
 

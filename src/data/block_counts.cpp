@@ -4,11 +4,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -36,22 +36,6 @@ std::uint64_t checksum_of(const Entry& entry) {
 }
 
 constexpr std::size_t kHeader = kMagic.size() + 32;
-
-// Between processes, and of the whole file.
-class FileLock {
- public:
-  FileLock(int descriptor, const fs::path& path) : descriptor_(descriptor) {
-    while (::flock(descriptor_, LOCK_EX) != 0) {
-      if (errno != EINTR) fail_input("{}: cannot lock: {}", path.string(), std::strerror(errno));
-    }
-  }
-  ~FileLock() { ::flock(descriptor_, LOCK_UN); }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-
- private:
-  int descriptor_;
-};
 
 std::uint64_t size_of_open(int descriptor) {
   struct stat info {};
@@ -97,21 +81,19 @@ BlockCounts::BlockCounts(fs::path path, const std::string& digest, std::size_t b
   require(digest.size() == kHeader - kMagic.size(), "a digest of {} characters", digest.size());
   const bool extends = access_ == Access::extend;
   const int flags = extends ? O_RDWR | O_CREAT | O_APPEND : O_RDONLY;
-  descriptor_ = ::open(path_.c_str(), flags | O_CLOEXEC, 0644);
-  if (descriptor_ < 0 && extends) {
+  const int descriptor = ::open(path_.c_str(), flags | O_CLOEXEC, 0644);
+  if (descriptor < 0 && extends) {
     fail_input("{}: cannot open: {}", path_.string(), std::strerror(errno));
   }
-  if (descriptor_ >= 0) load(std::string(kMagic) + digest);
-}
-
-BlockCounts::~BlockCounts() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  if (descriptor < 0) return;
+  file_.emplace(descriptor, path_);
+  load(std::string(kMagic) + digest);
 }
 
 /// What the file has; only what is good of it stays.
 void BlockCounts::load(const std::string& header) {
-  const FileLock lock(descriptor_, path_);
-  const std::string bytes = bytes_from(descriptor_, 0);
+  const std::lock_guard lock(*file_);
+  const std::string bytes = bytes_from(file_->descriptor(), 0);
   std::string good = header;
   if (bytes.starts_with(header)) {
     for (std::size_t at = header.size(); at < bytes.size(); at += sizeof(Entry)) {
@@ -127,7 +109,7 @@ void BlockCounts::load(const std::string& header) {
         path_.string(), bytes.size() - std::min(bytes.size(), good.size()), bytes.size());
   }
   if (access_ == Access::read_only) return;
-  if (::ftruncate(descriptor_, 0) != 0) {
+  if (::ftruncate(file_->descriptor(), 0) != 0) {
     fail_input("{}: cannot cut: {}", path_.string(), std::strerror(errno));
   }
   append(good);
@@ -147,8 +129,9 @@ bool BlockCounts::take(std::string_view bytes) {
 
 /// The whole entries behind what was read; the lock is held.
 void BlockCounts::read_on() {
-  if (size_of_open(descriptor_) < read_) read_ = kHeader;  // another process has removed damage
-  const std::string bytes = bytes_from(descriptor_, read_);
+  if (size_of_open(file_->descriptor()) < read_)
+    read_ = kHeader;  // another process has removed damage
+  const std::string bytes = bytes_from(file_->descriptor(), read_);
   for (std::size_t at = 0; at + sizeof(Entry) <= bytes.size(); at += sizeof(Entry)) {
     take(std::string_view(bytes).substr(at, sizeof(Entry)));
     read_ += sizeof(Entry);
@@ -156,8 +139,8 @@ void BlockCounts::read_on() {
 }
 
 void BlockCounts::refresh() {
-  if (descriptor_ < 0) return;
-  const FileLock lock(descriptor_, path_);
+  if (!file_) return;
+  const std::lock_guard lock(*file_);
   read_on();
 }
 
@@ -177,7 +160,7 @@ void BlockCounts::note(std::size_t block, const BlockSummary& summary) {
 /// Where that fails, the file is not used any more: what it has then is whole entries and at the
 /// most a part of one.
 void BlockCounts::append(std::string_view bytes) {
-  const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+  const ssize_t written = ::write(file_->descriptor(), bytes.data(), bytes.size());
   if (written == static_cast<ssize_t>(bytes.size())) return;
   log::warn("{}: cannot write ({}); a resumed run will tokenize again what it read", path_.string(),
             written < 0 ? std::strerror(errno) : "the disk is full");
@@ -187,13 +170,13 @@ void BlockCounts::append(std::string_view bytes) {
 void BlockCounts::add(std::size_t block, const BlockSummary& summary) {
   require(!knows(block), "block {} is counted twice", block);
   const auto entry = to_entry(block, summary);
-  if (descriptor_ >= 0 && access_ == Access::extend) {
-    const FileLock lock(descriptor_, path_);
+  if (file_ && access_ == Access::extend) {
+    const std::lock_guard lock(*file_);
     read_on();
     if (knows(block)) return;  // another process was faster
     // Part of an entry, of a process that has died or had no room.
-    const bool whole = size_of_open(descriptor_) == read_ ||
-                       ::ftruncate(descriptor_, static_cast<off_t>(read_)) == 0;
+    const bool whole = size_of_open(file_->descriptor()) == read_ ||
+                       ::ftruncate(file_->descriptor(), static_cast<off_t>(read_)) == 0;
     if (whole) append({reinterpret_cast<const char*>(&entry), sizeof entry});
     if (whole && access_ == Access::extend) read_ += sizeof entry;
   }

@@ -14,9 +14,12 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/file_lock.h"
 
 namespace bessemer::data {
 
@@ -47,7 +50,6 @@ class BlockCounts {
               Access access);
   BlockCounts(const BlockCounts&) = delete;
   BlockCounts& operator=(const BlockCounts&) = delete;
-  ~BlockCounts();
 
   bool knows(std::size_t block) const { return sequences_[block] != kUnknown; }
   std::uint32_t sequences(std::size_t block) const { return sequences_[block]; }
@@ -73,8 +75,8 @@ class BlockCounts {
   Access access_;
   std::vector<std::uint32_t> sequences_;  // by block
   BlockTotals totals_;
-  int descriptor_ = -1;     // -1: the file is not there
-  std::uint64_t read_ = 0;  // bytes of the file that were read: whole entries
+  std::optional<FileLock> file_;  // absent: it is not there
+  std::uint64_t read_ = 0;        // bytes of the file that were read: whole entries
 };
 
 }  // namespace bessemer::data

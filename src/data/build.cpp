@@ -2,19 +2,14 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <cstring>
 #include <set>
 #include <system_error>
-
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "data/bpe_trainer.h"
@@ -39,25 +34,14 @@ constexpr std::size_t kPiecesPerThread = 4;
 /// Holds `directory` against other builds.
 class DirectoryLock {
  public:
-  explicit DirectoryLock(const fs::path& directory) {
-    const fs::path path = directory / ".lock";
-    descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (descriptor_ < 0) fail_input("{}: cannot create: {}", path.string(), std::strerror(errno));
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+  explicit DirectoryLock(const fs::path& directory) : lock_(directory / ".lock") {
+    if (lock_.try_lock()) return;
     log::info("{}: another build is at work; waiting for it", directory.string());
-    while (::flock(descriptor_, LOCK_EX) != 0) {
-      if (errno == EINTR) continue;
-      const int code = errno;
-      ::close(descriptor_);
-      fail_input("{}: cannot lock: {}", path.string(), std::strerror(code));
-    }
+    lock_.lock();
   }
-  ~DirectoryLock() { ::close(descriptor_); }
-  DirectoryLock(const DirectoryLock&) = delete;
-  DirectoryLock& operator=(const DirectoryLock&) = delete;
 
  private:
-  int descriptor_;
+  FileLock lock_;
 };
 
 /// A source with the files its path means now.

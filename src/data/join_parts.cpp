@@ -92,12 +92,9 @@ void join_parts(const std::vector<MadePart>& parts, const fs::path& prefix, Toke
   write_index(partial_path(paths[1]), type,
               [&](const LengthVisitor& visitor) { visit_documents(parts, visitor); });
   before_change();
+  if (loss) loss->finish();  // first: tokens without their mask would all be trained
   for (const fs::path& path : paths) put_in_place(path);
-  if (loss) {
-    loss->finish();
-  } else {
-    fs::remove(loss_path(prefix));  // of what the source held before
-  }
+  if (!loss) fs::remove(loss_path(prefix));  // of what the source held before
   const auto directory = prefix.parent_path();
   sync_directory(directory.empty() ? fs::path(".") : directory);
 }

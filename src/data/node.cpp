@@ -48,8 +48,10 @@ Node::Node(Planner planner, NodeOptions options)
     if (options_.make_reader) {
       make_reader = [make = options_.make_reader, s] { return make(s); };
     }
+    WorkerPolicy policy = options_.workers;
+    policy.most = most_workers(s);
     loaders_.push_back(std::make_unique<SourceLoader>(std::move(name), std::move(make_reader),
-                                                      options_.workers, slots_.size(), sink));
+                                                      policy, slots_.size(), sink));
   }
   asking_ = std::thread([this] { ask_ahead(); });
 }
@@ -62,6 +64,11 @@ Node::~Node() {
   room_.notify_all();
   asking_.join();
   loaders_.clear();
+}
+
+int Node::most_workers(std::size_t source) const {
+  return source < options_.most_workers.size() ? options_.most_workers[source]
+                                               : options_.workers.most;
 }
 
 SequenceView Node::view(std::size_t slot) const {
@@ -126,8 +133,7 @@ void Node::resize() {
     const SourceStatus status = loaders_[s]->status();
     loads_[s].mean_seconds = status.load.mean_seconds;
     loads_[s].longest_seconds = status.load.longest_seconds;
-    const int most = options_.workers.most;
-    loaders_[s]->set_workers(workers_for(loads_[s], step_seconds, status.workers, most));
+    loaders_[s]->set_workers(workers_for(loads_[s], step_seconds, status.workers, most_workers(s)));
   }
   const std::lock_guard lock(mutex_);
   depth_ = depth_for(loads_, step_seconds, rows_per_step_, waited, depth_, bounds_);
@@ -210,6 +216,12 @@ void Node::step_done(double seconds, double wait_seconds) {
 std::vector<std::uint64_t> Node::taken() const {
   const std::lock_guard lock(mutex_);
   return taken_;
+}
+
+std::size_t Node::process_memory() const {
+  std::size_t bytes = 0;
+  for (const auto& loader : loaders_) bytes += loader->process_memory();
+  return bytes;
 }
 
 std::size_t Node::depth() const {

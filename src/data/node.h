@@ -33,6 +33,7 @@ struct NodeOptions {
   std::uint64_t first_sequence = 0;    // where the first step begins
   std::size_t prefetch_bytes = 0;      // for rows; but prefetch_bounds() has a least
   WorkerPolicy workers;
+  std::vector<int> most_workers;  // by source; absent: workers.most
   std::vector<SourceName> names;  // of the mixture's sources; absent: numbers
   /// A reader of a source, for one worker; absent: one in this process.
   std::function<std::shared_ptr<RowReader>(std::uint32_t source)> make_reader;
@@ -73,6 +74,9 @@ class Node final : private RowSink {
   /// Of each source, the rows that ranks have taken.
   std::vector<std::uint64_t> taken() const;
 
+  /// Of all worker processes that there are now; 0 with threads. Allocates nothing.
+  std::size_t process_memory() const;
+
   /// Rows that are read ahead, at most.
   std::size_t depth() const;
 
@@ -89,6 +93,7 @@ class Node final : private RowSink {
   void ask_ahead();
   bool ask_step(std::uint64_t step);
   void resize();
+  int most_workers(std::size_t source) const;
   void wait_for(std::unique_lock<std::mutex>& lock, std::uint64_t ticket, Wait& wait);
   std::size_t slot_of(std::uint64_t ticket) const { return ticket % slots_.size(); }
   SequenceView view(std::size_t slot) const;

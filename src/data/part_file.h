@@ -1,4 +1,4 @@
-// What one chunk of a corpus became: a file of its own until all chunks are joined (join_parts.h),
+// What one chunk of a corpus became: a file of its own until all chunks are joined (parts.h),
 // so that a build that was interrupted goes on. Little-endian, without padding:
 //
 //   magic      8 bytes "BSMPART2"

@@ -46,9 +46,8 @@ std::vector<MadePart> make_parts(const std::vector<std::filesystem::path>& files
                                  const Tokenizer& tokenizer, const PartOptions& options);
 
 /// Joins parts to PREFIX.bin, .idx and .places, and .loss where they have masks (else there is none
-/// then); these appear when all of them are whole. The memory
-/// this takes does not grow with the number of documents. `before_change` is called before the
-/// first of them is replaced.
+/// then); these appear when all of them are whole. The memory this takes does not grow with the
+/// number of documents. `before_change` is called before the first of them is replaced.
 void join_parts(const std::vector<MadePart>& parts, const std::filesystem::path& prefix,
                 TokenType type, const std::function<void()>& before_change);
 

@@ -240,6 +240,13 @@ std::uint64_t RawDataset::sequences() const {
   return starts_.back();
 }
 
+void RawDataset::forget_blocks() const {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(cache_, [](const auto& entry) { return entry.second.bytes > 0; });
+  cached_bytes_ = 0;
+  idle_.clear();
+}
+
 BlockTotals RawDataset::known() const {
   const std::lock_guard lock(mutex_);
   return counts_.totals();

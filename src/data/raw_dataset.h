@@ -49,6 +49,9 @@ class RawDataset final : public SequenceSource {
   /// not reached before, tokenizes what is in front of it.
   void reach(std::uint64_t index) const { locate(index); }
 
+  /// Gives back the memory of what is kept of blocks; what of it is asked for again is made again.
+  void forget_blocks() const;
+
   /// Of the blocks that were read so far.
   BlockTotals known() const;
 

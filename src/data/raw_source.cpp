@@ -114,12 +114,14 @@ std::size_t TokenizedBlock::bytes() const {
          offsets.size() * (sizeof(std::uint64_t) + sizeof(std::uint32_t) + 2 * sizeof(Part));
 }
 
-/// Longer sequences want longer blocks, so that the last sequence of each, which is not full,
-/// does not count.
-std::uint64_t RawSource::block_bytes() const {
-  if (options_.block_bytes > 0) return options_.block_bytes;
-  const auto length = static_cast<std::uint64_t>(options_.dataset.sequence_length);
+std::uint64_t RawSource::block_bytes_for(std::int64_t sequence_length) {
+  const auto length = static_cast<std::uint64_t>(sequence_length);
   return std::clamp(kBytesPerPosition * length, kLeastBlock, kLargestBlock);
+}
+
+std::uint64_t RawSource::block_bytes() const {
+  return options_.block_bytes > 0 ? options_.block_bytes
+                                  : block_bytes_for(options_.dataset.sequence_length);
 }
 
 void RawSource::check(const std::string& name, const std::vector<fs::path>& files) {
@@ -328,6 +330,8 @@ std::shared_ptr<const TokenizedBlock> RawSource::tokenize(std::size_t index,
       "is being read; start again",
       path.string(), number - block.first_record, block.offset, block.records);
   out->summary.bad_records = static_cast<std::uint32_t>(reader.bad_records());
+  out->tokens.shrink_to_fit();  // it is kept
+  out->trained.shrink_to_fit();
   pack(*out, index);
   return out;
 }

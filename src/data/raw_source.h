@@ -69,8 +69,13 @@ class RawSource {
   const std::string& name() const { return options_.source.name; }
   const RawSourceOptions& options() const { return options_; }
   const BlockTable& table() const { return table_; }
-  std::uint64_t block_bytes()
-      const;  // of text, but for the last blocks of files and long documents
+
+  /// Of text, but for the last blocks of files and long documents.
+  std::uint64_t block_bytes() const;
+
+  /// That, where the options do not say. Longer sequences want longer blocks, so that the last
+  /// sequence of each, which is not full, does not count.
+  static std::uint64_t block_bytes_for(std::int64_t sequence_length);
 
   /// What all of it depends on, and the place of the files above, up to their last dot.
   const std::string& digest() const { return digest_; }

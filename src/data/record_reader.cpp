@@ -1,22 +1,15 @@
 #include "data/record_reader.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace bessemer::data {
-namespace {
-
-constexpr std::size_t kReadBytes = 1 << 18;
-
-}  // namespace
 
 RecordReader::RecordReader(std::unique_ptr<ByteStream> stream, Format format, std::uint64_t offset,
                            std::uint64_t line, End end)
-    : stream_(std::move(stream)),
+    : lines_(std::move(stream)),
       format_(format),
       end_kind_(end),
-      buffer_(kReadBytes),
       offset_(offset),
       line_(line),
       read_offset_(offset),
@@ -26,24 +19,10 @@ bool RecordReader::next(Record& record) {
   return format_ == Format::jsonl ? next_json(record) : next_text(record);
 }
 
-bool RecordReader::next_line(std::string& line) {
-  const std::size_t before = line.size();
-  while (true) {
-    if (begin_ == end_) {
-      begin_ = 0;
-      end_ = stream_->read(buffer_);
-      if (end_ == 0) break;
-    }
-    const char* first = buffer_.data() + begin_;
-    const auto* newline = static_cast<const char*>(std::memchr(first, '\n', end_ - begin_));
-    const std::size_t n =
-        newline == nullptr ? end_ - begin_ : static_cast<std::size_t>(newline - first) + 1;
-    line.append(first, n);
-    begin_ += n;
-    if (newline != nullptr) break;
-  }
-  if (line.size() == before) return false;
-  read_offset_ += line.size() - before;
+bool RecordReader::next_line(std::string& text) {
+  const std::size_t before = text.size();
+  if (!lines_.append_next(text)) return false;
+  read_offset_ += text.size() - before;
   ++read_line_;
   return true;
 }

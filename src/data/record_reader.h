@@ -10,9 +10,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "data/byte_stream.h"
+#include "data/line_reader.h"
 #include "data/source.h"
 
 namespace bessemer::data {
@@ -42,16 +41,14 @@ class RecordReader {
   std::uint64_t line() const { return line_; }
 
  private:
-  bool next_line(std::string& line);
+  bool next_line(std::string& text);
   bool next_json(Record& record);
   bool next_text(Record& record);
   bool take_cut(Record& record);
 
-  std::unique_ptr<ByteStream> stream_;
+  LineReader lines_;
   Format format_;
   End end_kind_;
-  std::vector<char> buffer_;
-  std::size_t begin_ = 0, end_ = 0;
   std::uint64_t offset_, line_;            // of what was given so far
   std::uint64_t read_offset_, read_line_;  // of what was read
   std::string pending_;                    // of a text, from offset_ on

@@ -172,6 +172,7 @@ void ProcessReader::start() {
   }
   const std::lock_guard lock(mutex_);
   process_ = process;
+  watch_.emplace(process);
 }
 
 // Ends the process, if there is one, and tells how it ended.
@@ -184,6 +185,7 @@ std::string ProcessReader::end() {
   while (::waitpid(process_, &status, 0) < 0 && errno == EINTR) {
   }
   process_ = 0;
+  watch_.reset();
   return text_of_end(status);
 }
 
@@ -191,6 +193,11 @@ bool ProcessReader::cancel() {
   const std::lock_guard lock(mutex_);
   if (process_ > 0) ::kill(process_, SIGKILL);
   return true;
+}
+
+std::size_t ProcessReader::process_memory() const {
+  const std::lock_guard lock(mutex_);
+  return watch_ ? watch_->look().own() : 0;
 }
 
 std::int64_t ProcessReader::read(std::uint64_t index) {

@@ -13,11 +13,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <sys/types.h>
 
+#include "base/process_memory.h"
 #include "data/row_reader.h"
 
 namespace bessemer::data {
@@ -46,6 +48,8 @@ class ProcessReader final : public RowReader {
   /// Kills the process.
   bool cancel() override;
 
+  std::size_t process_memory() const override;
+
   /// Of the process, 0 where there is none now.
   pid_t process() const;
 
@@ -59,8 +63,9 @@ class ProcessReader final : public RowReader {
   int description_ = -1;
   int socket_ = -1;  // our end
   std::int32_t* row_ = nullptr;
-  mutable std::mutex mutex_;  // guards process_: only a process that was not waited for is killed
+  mutable std::mutex mutex_;  // guards what follows: only a process not waited for is killed
   pid_t process_ = 0;
+  std::optional<ProcessWatch> watch_;  // of it
 };
 
 /// The other side: serves descriptors 3 and 4 until the socket ends. `open` gives the source, at

@@ -1,6 +1,7 @@
 // Who reads the sequences of one source for one worker: here, or in a process (row_process.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -25,6 +26,10 @@ class RowReader {
 
   /// Makes a `read` that is under way fail soon, and true; or false: this one cannot be ended.
   virtual bool cancel() = 0;
+
+  /// Bytes that it holds, at their highest so far, in a process of its own: pages that others share
+  /// (the program, the row) do not count. 0 where there is no such process. Any thread.
+  virtual std::size_t process_memory() const { return 0; }
 };
 
 /// Reads in this process. A thread that hangs in the system cannot be ended.

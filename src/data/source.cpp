@@ -15,7 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kReadBytes = 1 << 18;
 constexpr std::size_t kLookedAt = 4 << 20;  // of a file, for the keys of its first object
 
 bool hidden(const fs::path& name) { return name.string().starts_with('.'); }
@@ -161,12 +160,11 @@ bool holds_messages(const std::vector<fs::path>& files, std::string_view text_ke
 
 StreamReader::StreamReader(std::unique_ptr<ByteStream> stream, std::string name, Format format,
                            ReaderOptions options, StreamStart start)
-    : stream_(std::move(stream)),
+    : lines_(std::move(stream)),
       format_(format),
       piece_bytes_(options.piece_bytes),
       parser_(std::move(name), {options.text_key, options.on_bad_record, options.bad_records_shown,
                                 std::move(options.chat)}),
-      buffer_(kReadBytes),
       line_number_(start.lines),
       line_begin_(start.offset),
       line_end_(start.offset) {}
@@ -177,23 +175,7 @@ bool StreamReader::next(Piece& piece) {
 
 bool StreamReader::next_line(std::string& line) {
   line.clear();
-  while (true) {
-    if (begin_ == end_) {
-      begin_ = 0;
-      end_ = stream_->read(buffer_);
-      if (end_ == 0) break;
-    }
-    const char* first = buffer_.data() + begin_;
-    const void* newline = std::memchr(first, '\n', end_ - begin_);
-    const std::size_t n =
-        newline == nullptr
-            ? end_ - begin_
-            : static_cast<std::size_t>(static_cast<const char*>(newline) - first) + 1;
-    line.append(first, n);
-    begin_ += n;
-    if (newline != nullptr) break;
-  }
-  if (line.empty()) return false;
+  if (!lines_.append_next(line)) return false;
   ++line_number_;
   line_begin_ = std::exchange(line_end_, line_end_ + line.size());
   return true;

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "data/byte_stream.h"
+#include "data/line_reader.h"
 #include "data/record_parser.h"
 
 namespace bessemer::data {
@@ -92,7 +93,7 @@ class StreamReader {
   /// The next piece; false at the end. Never gives an empty document. InputError names file:line.
   bool next(Piece& piece);
 
-  std::uint64_t consumed() const { return stream_->consumed(); }
+  std::uint64_t consumed() const { return lines_.consumed(); }
   std::uint64_t empty_documents() const { return empty_documents_; }
   std::uint64_t bad_records() const { return parser_.bad_records(); }
 
@@ -103,12 +104,10 @@ class StreamReader {
   bool take_cut(Piece& piece);
   void take_rest(Piece& piece);
 
-  std::unique_ptr<ByteStream> stream_;
+  LineReader lines_;
   Format format_;
   std::size_t piece_bytes_;
   RecordParser parser_;
-  std::vector<char> buffer_;
-  std::size_t begin_ = 0, end_ = 0;
   std::uint64_t line_number_ = 0;
   std::uint64_t line_begin_ = 0, line_end_ = 0;  // of the line at hand, in the stream
   std::uint64_t document_begin_ = 0;

@@ -310,4 +310,11 @@ SourceStatus SourceLoader::status() const {
   return status;
 }
 
+std::size_t SourceLoader::process_memory() const {
+  const std::lock_guard lock(state_->mutex);
+  std::size_t bytes = 0;
+  for (const auto& worker : state_->workers) bytes += worker->reader->process_memory();
+  return bytes;
+}
+
 }  // namespace bessemer::data

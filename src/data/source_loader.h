@@ -81,6 +81,9 @@ class SourceLoader {
 
   SourceStatus status() const;
 
+  /// Of the processes of its workers, all together: RowReader::process_memory().
+  std::size_t process_memory() const;
+
  private:
   struct Worker;
   struct State;

@@ -84,24 +84,19 @@ double visible_pairs(const Sizes& sizes, const Attributes& attributes) {
   return pairs;
 }
 
-// Arithmetic on each visible pair beside the products: scale, maximum, exponential, sum; backward
-// also the product with what the softmax passes on. About what the kernels' instructions come to.
-constexpr double kSoftmaxFlops = 30, kSoftmaxGradFlops = 45;
-
 // `products` matrix products over all visible pairs.
 Work product_work(const OpUse& use, std::span<const TensorType> results, const Sizes& sizes,
-                  int products, double flops_per_pair) {
+                  int products) {
   const double pairs =
       visible_pairs(sizes, use.attributes) * static_cast<double>(sizes.batch * sizes.heads);
   Work total =
       memory_work(use, results, 2 * products * pairs * static_cast<double>(sizes.head_size));
-  total.matmul = true;
-  total.vector_flops = flops_per_pair * pairs;
+  total.unit = Unit::attention;
   return total;
 }
 
 Work work(const OpUse& use, std::span<const TensorType> results) {
-  return product_work(use, results, sizes_of(use.operand(0), use.operand(1)), 2, kSoftmaxFlops);
+  return product_work(use, results, sizes_of(use.operand(0), use.operand(1)), 2);
 }
 
 // Numbers drawn belong to an index of the whole, which a part lacks.
@@ -125,7 +120,7 @@ std::vector<TensorType> infer_grad(const OpUse& use) {
 
 // The scores are made again: five products for the two of the forward pass.
 Work work_grad(const OpUse& use, std::span<const TensorType> results) {
-  return product_work(use, results, sizes_of(use.operand(1), use.operand(2)), 5, kSoftmaxGradFlops);
+  return product_work(use, results, sizes_of(use.operand(1), use.operand(2)), 5);
 }
 
 std::vector<SplitAxis> sharding_grad(const OpUse& use, std::span<const TensorType>) {

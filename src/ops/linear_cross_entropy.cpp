@@ -30,11 +30,11 @@ void check_layer(const Checker& check, std::size_t first, const Attributes& attr
 constexpr double kSoftmaxFlops = 40;
 
 // What a chunk costs beside its products, for each element of w: all of them convert and pack w,
-// and those of backward also read and write the sums of dw so far. So that 1024 rows of 768 by
-// 50257 in chunks of 128, 64 and 32 take a tenth, two fifths and nine tenths more than in chunks of
-// 256.
+// and those of backward also read and write the sums of dw so far. So that 1280 rows of 768 by
+// 50257 in chunks of 160, 128 and 64 take 5%, 9% and 26% more than in chunks of 320, as measured
+// (bench/matmul.cpp, chunks_of_*).
 constexpr double kForwardChunkFlops = 4;
-constexpr double kBackwardChunkFlops = 28;
+constexpr double kBackwardChunkFlops = 19;
 
 // `products` products of the size of the logits.
 Work layer_work(const OpUse& use, std::span<const TensorType> results, std::size_t first,
@@ -51,7 +51,7 @@ Work layer_work(const OpUse& use, std::span<const TensorType> results, std::size
   const double sums = backward ? static_cast<double>(dw_of(w).bytes()) : 0;
   work.bytes_read += further * (static_cast<double>(w.bytes()) * (backward ? 2 : 1) + sums);
   work.bytes_written += further * sums;
-  work.matmul = true;
+  work.unit = Unit::product;
   work.vector_flops = kSoftmaxFlops * (backward ? 3 : 1) * static_cast<double>(x.dim(0)) *
                           static_cast<double>(w.dim(0)) +
                       (backward ? kBackwardChunkFlops : kForwardChunkFlops) * further *

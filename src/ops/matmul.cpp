@@ -110,7 +110,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
   double flops = 2 * y * k;
   for (const std::size_t epilogue : {2, 3}) flops += use.has(epilogue) ? y : 0;
   Work total = memory_work(use, results, flops);
-  total.matmul = true;
+  total.unit = Unit::product;
   if (use.attributes.find("parts") != nullptr) {
     const TensorType& of_weight = transpose_a(use.attributes) ? results[0] : use.operand(1);
     total.vector_flops = kPartFlops * static_cast<double>(of_weight.elements());

@@ -96,7 +96,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
     a_bytes *= static_cast<double>(used) / static_cast<double>(a.dim(-1));
   }
   work.bytes_read += a_bytes + (use.has(3) ? work.bytes_written : 0);
-  work.matmul = true;
+  work.unit = Unit::product;
   work.vector_flops = (how == "rows" ? kSumFlops : kPackFlops) * weights;
   return work;
 }

@@ -32,13 +32,16 @@ using InferFn = std::vector<TensorType> (*)(const OpUse& use);
 using GradientFn = std::vector<ir::ValueId> (*)(Builder& builder, const ir::Node& node,
                                                 std::span<const ir::ValueId> result_gradients);
 
+/// What does arithmetic: each has a rate of its own (cost/machine.h).
+enum class Unit { vector, product, attention };
+
 /// Cost of one run, for the planner. Flops count a multiply-add as two.
 struct Work {
   double flops = 0;
   double bytes_read = 0;
   double bytes_written = 0;
-  bool matmul = false;      // `flops` are matrix products' rather than the vector units'
-  double vector_flops = 0;  // of the vector units, between the products: softmax, exponentials
+  Unit unit = Unit::vector;  // does `flops`
+  double vector_flops = 0;   // of the vector units, between the products: exponentials, packing
 };
 using WorkFn = Work (*)(const OpUse& use, std::span<const TensorType> results);
 

@@ -98,7 +98,8 @@ Kept expensive_and_waists(const ir::Graph& graph, const Stash& stash) {
     std::vector<TensorType> results;
     for (const ValueId result : node.results) results.push_back(graph.type(result));
     const bool expensive =
-        ops::definition_of(node.op).work(ops::use_of(graph, node), results).matmul;
+        ops::definition_of(node.op).work(ops::use_of(graph, node), results).unit !=
+        ops::Unit::vector;
     // In 8 bits an expensive value is cheaper to keep than its cheap operand.
     if (expensive || node.op == "quantize_blocks") kept[index(value)] = true;
   }

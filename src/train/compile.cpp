@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 #include "base/log.h"
+#include "base/parallel.h"
 #include "config/environment.h"
 #include "kernels/cpu/calibrate.h"
 #include "models/model.h"
@@ -119,7 +122,9 @@ bool saves_from_copy(const plan::Plan& plan) {
   return true;
 }
 
-std::filesystem::path calibration_path() { return config::cache_directory() / "machine.json"; }
+std::filesystem::path calibration_path() {
+  return config::cache_directory() / fmt::format("machine-{}.json", thread_count());
+}
 
 cost::MachineDescription calibrate() {
   cost::MachineDescription machine = cost::describe_here();
@@ -127,6 +132,8 @@ cost::MachineDescription calibrate() {
   machine.matmul_flops_bf16 = kernels::cpu::measure_matmul_peak(DType::bf16);
   machine.layer_flops_fp32 = kernels::cpu::measure_layer_rate(DType::fp32);
   machine.layer_flops_bf16 = kernels::cpu::measure_layer_rate(DType::bf16);
+  machine.attention_flops_fp32 = kernels::cpu::measure_attention_rate(DType::fp32);
+  machine.attention_flops_bf16 = kernels::cpu::measure_attention_rate(DType::bf16);
   machine.copy_bandwidth = kernels::cpu::measure_copy_bandwidth();
   machine.host_bandwidth = kernels::cpu::measure_link_bandwidth();
   machine.measured = true;
@@ -142,8 +149,13 @@ void keep_calibration(const cost::MachineDescription& machine) {
   }
 }
 
+cost::MachineDescription known_machine() {
+  const cost::MachineDescription here = cost::describe_here();
+  return cost::load(calibration_path(), here).value_or(here);
+}
+
 cost::MachineDescription measured_machine() {
-  if (auto cached = cost::load(calibration_path(), cost::describe_here())) return *cached;
+  if (const cost::MachineDescription known = known_machine(); known.measured) return known;
   log::info("measuring this machine's rates once (kept in {})", calibration_path().string());
   return calibrate();
 }

@@ -80,7 +80,10 @@ std::vector<checkpoint::TensorSpec> specs_to_save(const plan::Plan& plan);
 /// Whether a checkpoint is written from a copy in memory: where all of that lies on the device.
 bool saves_from_copy(const plan::Plan& plan);
 
-/// This machine with its measured rates, from the cache; measured now, and cached, where it is not
+/// This machine with its measured rates where they are in the cache, else with assumed ones.
+cost::MachineDescription known_machine();
+
+/// The same, measured now, and cached, where it is not
 /// there yet (a second or two, logged).
 cost::MachineDescription measured_machine();
 
@@ -88,6 +91,7 @@ cost::MachineDescription measured_machine();
 cost::MachineDescription calibrate();
 /// Writes the cache; a warning where that cannot be.
 void keep_calibration(const cost::MachineDescription& machine);
+/// Of this processor with as many threads as are set now.
 std::filesystem::path calibration_path();
 
 }  // namespace bessemer::train

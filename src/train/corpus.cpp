@@ -22,6 +22,10 @@ bool is_token_file(const std::filesystem::path& path) {
          std::filesystem::exists(data::bin_path(path));
 }
 
+bool is_raw(const config::DataSource& source) {
+  return source.tokenize == config::Tokenize::on_the_fly;
+}
+
 std::optional<std::filesystem::path> named_tokenizer(const config::RunConfig& config) {
   if (config.data.tokenizer) return config.data.tokenizer;
   if (config.model.from) {
@@ -57,8 +61,8 @@ data::BuildOptions build_options(const config::RunConfig& config) {
     options.vocabulary = static_cast<std::int32_t>(*config.data.vocabulary);
   }
   for (const config::DataSource& source : config.data.sources) {
-    const bool ahead = source.tokenize == config::Tokenize::ahead;
-    if (ahead && !is_token_file(source.path)) options.sources.push_back(corpus_source(source));
+    if (!is_raw(source) && !is_token_file(source.path))
+      options.sources.push_back(corpus_source(source));
   }
   return options;
 }
@@ -101,12 +105,12 @@ void check_length(const data::MixtureSchedule& schedule, const config::RunConfig
                 steps, config::total_steps(config));
 }
 
-data::DatasetOptions dataset_options(const config::RunConfig& config,
-                                     const data::Tokenizer& tokenizer, std::size_t source) {
+data::DatasetOptions dataset_options(const config::RunConfig& config, const TokenIds& ids,
+                                     std::size_t source) {
   data::DatasetOptions options;
   options.sequence_length = config.data.sequence_length;
-  options.end_of_text = tokenizer.end_of_text();
-  options.vocabulary = tokenizer.vocabulary_size();
+  options.end_of_text = ids.end_of_text;
+  options.vocabulary = ids.vocabulary;
   options.seed = *config.data.seed;
   options.source = static_cast<std::uint32_t>(source);
   options.packing = config.data.packing == config::Packing::best_fit ? data::Packing::best_fit
@@ -165,7 +169,7 @@ std::shared_ptr<const data::RawDataset> open_raw(const config::RunConfig& config
   options.tokenizer_path = corpus.tokenizer_path;
   options.tokenizer = corpus.tokenizer;
   options.validation_fraction = config.data.validation_fraction;
-  options.dataset = dataset_options(config, *corpus.tokenizer, index);
+  options.dataset = dataset_options(config, corpus.ids(), index);
   BuildMeter meter;
   options.progress = [&meter](const data::BuildProgress& p) { meter(p); };
   const auto source =
@@ -192,10 +196,10 @@ OpenedSource open_raw_source(const config::RunConfig& config, const Corpus& corp
   return opened;
 }
 
-OpenedSource open_token_files(const config::RunConfig& config, const Corpus& corpus,
+OpenedSource open_token_files(const config::RunConfig& config, const TokenIds& ids,
                               std::size_t index) {
   OpenedSource opened;
-  opened.options = dataset_options(config, *corpus.tokenizer, index);
+  opened.options = dataset_options(config, ids, index);
   const std::filesystem::path prefix = prefixes_of(config)[index];
   const auto tokens =
       std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefix));
@@ -214,9 +218,8 @@ OpenedSource open_token_files(const config::RunConfig& config, const Corpus& cor
 // `corpus` has its tokenizer.
 OpenedSource open_source(const config::RunConfig& config, const Corpus& corpus, std::size_t index,
                          RawUse use) {
-  return config.data.sources[index].tokenize == config::Tokenize::on_the_fly
-             ? open_raw_source(config, corpus, index, use)
-             : open_token_files(config, corpus, index);
+  return is_raw(config.data.sources[index]) ? open_raw_source(config, corpus, index, use)
+                                            : open_token_files(config, corpus.ids(), index);
 }
 
 // Without sources yet.
@@ -262,7 +265,7 @@ std::filesystem::path tokenizer_of(const config::RunConfig& config) {
 
 void check_sources(const config::RunConfig& config) {
   for (const config::DataSource& source : config.data.sources) {
-    const bool raw = source.tokenize == config::Tokenize::on_the_fly;
+    const bool raw = is_raw(source);
     if (is_token_file(source.path)) {
       require_input(!raw, "source {}: {} are tokens already; tokenize = \"on_the_fly\" is for text",
                     source.name, data::bin_path(source.path).string());
@@ -327,12 +330,22 @@ void reach(const Corpus& corpus, std::uint64_t sequence) {
   }
 }
 
+void forget_blocks(const Corpus& corpus) {
+  for (const TrainingSource& source : corpus.sources) {
+    if (source.raw) source.raw->forget_blocks();
+  }
+}
+
 std::shared_ptr<const data::SequenceSource> open_training_source(const config::RunConfig& config,
-                                                                 std::size_t source) {
+                                                                 std::size_t source,
+                                                                 const TokenIds& ids) {
   require_input(source < config.data.sources.size(), "source {} of {}", source,
                 config.data.sources.size());
+  if (!is_raw(config.data.sources[source])) {
+    return open_token_files(config, ids, source).training.sequences();
+  }
   const Corpus corpus = with_tokenizer(tokenizer_of(config));
-  return open_source(config, corpus, source, RawUse::read).training.sequences();
+  return open_raw_source(config, corpus, source, RawUse::read).training.sequences();
 }
 
 std::shared_ptr<const data::Dataset> open_for_evaluation(const EvaluationData& data,

@@ -36,6 +36,12 @@ struct TrainingSource {
   std::uint64_t epoch() const { return raw ? raw->sequences() : dataset->sequences(); }
 };
 
+/// What reading token files needs of the tokenizer that made them.
+struct TokenIds {
+  std::int32_t end_of_text = 0;
+  std::int32_t vocabulary = 0;  // one more than the highest id
+};
+
 struct Corpus {
   std::filesystem::path tokenizer_path;
   std::shared_ptr<const data::Tokenizer> tokenizer;
@@ -44,6 +50,8 @@ struct Corpus {
   std::vector<ValidationSource> validation;       // sources that keep documents out
   std::uint64_t training_tokens = 0;              // of one epoch of every source that is not raw
   std::int32_t vocabulary = 0;                    // one more than the highest id
+
+  TokenIds ids() const { return {tokenizer->end_of_text(), vocabulary}; }
 };
 
 /// InputError where a source or the tokenizer is not there, or the tokenizer is broken. Writes
@@ -67,10 +75,15 @@ Corpus open_corpus(const config::RunConfig& config);
 /// a loader waits for a sequence.
 void reach(const Corpus& corpus, std::uint64_t sequence);
 
-/// One source of such a run alone, as it trains: for a process that reads nothing else. What it
-/// learns of a source that is tokenized on the fly is written down for the others.
+/// Gives back memory that only reading the sources here takes: for who lets other processes read.
+void forget_blocks(const Corpus& corpus);
+
+/// One source of such a run alone, as it trains: for a process that reads nothing else. The
+/// tokenizer is loaded only where it is tokenized on the fly; what is learned of such a source is
+/// written down for the others.
 std::shared_ptr<const data::SequenceSource> open_training_source(const config::RunConfig& config,
-                                                                 std::size_t source);
+                                                                 std::size_t source,
+                                                                 const TokenIds& ids);
 
 /// What `bessemer eval` reads.
 struct EvaluationData {

@@ -8,6 +8,7 @@
 #include "data/manifest.h"
 #include "data/places.h"
 #include "models/architecture.h"
+#include "train/compile.h"
 
 namespace bessemer::train {
 namespace {
@@ -149,6 +150,15 @@ std::uint64_t first_of_step(const config::RunConfig& config, const Corpus& corpu
   return static_cast<std::uint64_t>(step - 1) * sequences;
 }
 
+// A run that has started says what a token costs; of another, what this machine would measure.
+config::RunConfig settled(config::RunConfig config, const Corpus& corpus) {
+  if (config.data.token_pairs) return config;
+  const models::Architecture architecture =
+      models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
+  config.data.token_pairs = token_pairs(config, architecture, known_machine());
+  return config;
+}
+
 }  // namespace
 
 std::vector<ReadPart> parts_of_step(const config::RunConfig& config, const Corpus& corpus,
@@ -164,9 +174,7 @@ std::vector<ReadPart> parts_of_step(const config::RunConfig& config, const Corpu
 std::vector<ReadPart> parts_of_rank(const config::RunConfig& config, const Corpus& corpus,
                                     std::int64_t step, const RankShape& rank) {
   const std::uint64_t first = first_of_step(config, corpus, step);
-  const models::Architecture architecture =
-      models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
-  data::Planner planner(corpus.training, planner_options(config, architecture, rank));
+  data::Planner planner(corpus.training, planner_options(settled(config, corpus), rank));
   planner.plan(first);
   PartList parts(corpus);
   for (std::int64_t m = 0; m < planner.shape().micro_batches; ++m) {

@@ -22,7 +22,8 @@ struct StepMetrics {
   double data_wait_seconds = 0;
   bool skipped = false;
   std::size_t peak_bytes_predicted = 0;
-  std::size_t peak_bytes_measured = 0;  // resident set, the highest since the run began
+  std::size_t peak_bytes_measured = 0;  // resident set, the highest since the run began, with
+                                        // what processes that read data hold for themselves
 };
 
 /// Appends to RUN/metrics.jsonl. Not-finite numbers are written as null. InputError where the file

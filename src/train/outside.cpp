@@ -2,11 +2,12 @@
 
 #include <algorithm>
 
-#include "base/parallel.h"
+#include <fmt/format.h>
+
 #include "checkpoint/background_writer.h"
-#include "data/raw_dataset.h"
 #include "data/row.h"
 #include "train/delivery.h"
+#include "train/source_memory.h"
 
 namespace bessemer::train {
 namespace {
@@ -55,18 +56,6 @@ std::size_t batch_bytes(const config::RunConfig& config, const CompiledRun& run)
   return static_cast<std::size_t>(rows) * data::row_bytes(config.data.sequence_length);
 }
 
-// Of each source that is tokenized on the fly: blocks that are kept, and by thread one in the
-// making (its text, its tokens and what is around them) with an encoder.
-std::size_t raw_source_bytes(const config::RunConfig& config) {
-  constexpr std::size_t kEncoder = std::size_t{8} << 20, kBlock = std::size_t{8} << 20;
-  const auto threads = static_cast<std::size_t>(thread_count());
-  std::size_t sources = 0;
-  for (const config::DataSource& source : config.data.sources) {
-    if (source.tokenize == config::Tokenize::on_the_fly) ++sources;
-  }
-  return sources * (data::RawDataset::kCacheBytes + threads * (kEncoder + kBlock));
-}
-
 }  // namespace
 
 std::vector<plan::OutsideEntry> outside_arena(const config::RunConfig& config,
@@ -79,8 +68,13 @@ std::vector<plan::OutsideEntry> outside_arena(const config::RunConfig& config,
   }
   entries.push_back({"batches", batch_bytes(config, run), How::computed});
   entries.push_back({"sequences read ahead", row_memory(config), How::computed});
-  if (const std::size_t bytes = raw_source_bytes(config)) {
+  if (const std::size_t bytes = raw_source_memory(config)) {
     entries.push_back({"sources tokenized on the fly", bytes, How::allowance});
+  }
+  if (const WorkerProcesses workers = worker_processes(config, run.architecture.vocabulary);
+      workers.most > 0) {
+    entries.push_back({fmt::format("data workers, {} processes at most", workers.most),
+                       workers.bytes, How::allowance});
   }
   entries.push_back({"addresses of instructions", binding_bytes(run.plan), How::computed});
   if (const std::size_t bytes = transfer_bytes(run.plan)) {

@@ -1,8 +1,6 @@
 #include "train/resident.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -10,20 +8,6 @@
 
 namespace bessemer::train {
 namespace {
-
-// The bytes behind `key` in /proc/self/status, whose lines are like "VmRSS:	   13968 kB".
-std::size_t status_bytes(int descriptor, const char* key) {
-  char text[8192];
-  const ssize_t n = descriptor >= 0 ? ::pread(descriptor, text, sizeof text - 1, 0) : 0;
-  if (n <= 0) return 0;
-  text[n] = '\0';
-  const char* line = std::strstr(text, key);
-  std::size_t kib = 0;
-  if (line == nullptr || std::sscanf(line + std::strlen(key), "%zu", &kib) != 1) return 0;
-  return kib * 1024;
-}
-
-int open_status() { return ::open("/proc/self/status", O_RDONLY | O_CLOEXEC); }
 
 // Sets the peak that the system keeps (VmHWM) to what is resident now.
 bool start_peak_anew() {
@@ -40,21 +24,14 @@ void release_slack() { ::malloc_trim(0); }
 
 std::size_t resident_without_slack() {
   release_slack();
-  const int status = open_status();
-  const std::size_t bytes = status_bytes(status, "VmRSS:");
-  if (status >= 0) ::close(status);
-  return bytes;
+  return ProcessWatch().look().resident;
 }
 
-ResidentPeak::ResidentPeak() : status_(open_status()), kept_by_the_system_(start_peak_anew()) {}
-
-ResidentPeak::~ResidentPeak() {
-  if (status_ >= 0) ::close(status_);
-}
+ResidentPeak::ResidentPeak() : kept_by_the_system_(start_peak_anew()) {}
 
 std::size_t ResidentPeak::look() {
-  const char* key = kept_by_the_system_ ? "VmHWM:" : "VmRSS:";
-  highest_ = std::max(highest_, status_bytes(status_, key));
+  const ProcessMemory now = process_.look();
+  highest_ = std::max(highest_, kept_by_the_system_ ? now.peak : now.resident);
   return highest_;
 }
 

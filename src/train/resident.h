@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "base/process_memory.h"
+
 namespace bessemer::train {
 
 /// Gives memory that the heap keeps but nobody uses back to the system.
@@ -18,16 +20,13 @@ std::size_t resident_without_slack();
 class ResidentPeak {
  public:
   ResidentPeak();
-  ~ResidentPeak();
-  ResidentPeak(const ResidentPeak&) = delete;
-  ResidentPeak& operator=(const ResidentPeak&) = delete;
 
   /// The highest since then, in bytes. The system keeps the peak itself where it lets a process
   /// start it anew; else it is the highest of what was seen at each look. 0 where it does not tell.
   std::size_t look();
 
  private:
-  int status_ = -1;  // /proc/self/status
+  ProcessWatch process_;
   bool kept_by_the_system_ = false;
   std::size_t highest_ = 0;
 };

@@ -12,6 +12,7 @@ nlohmann::json to_json(const RunState& state) {
           {"skipped", state.skipped},
           {"skipped_in_a_row", state.skipped_in_a_row},
           {"micro_batch_size", state.micro_batch_size},
+          {"token_pairs", state.token_pairs.value_or(0)},
           {"config_digest", state.config_digest}};
 }
 
@@ -29,6 +30,9 @@ RunState read_state(const nlohmann::json& json, std::int64_t step, const std::st
   state.skipped_in_a_row = whole("skipped_in_a_row");
   // Checkpoints that do not say so are of a time when it was 1 where the run file left it out.
   if (json.contains("micro_batch_size")) state.micro_batch_size = whole("micro_batch_size");
+  if (json.contains("token_pairs") && whole("token_pairs") > 0) {
+    state.token_pairs = whole("token_pairs");
+  }
   const bool digest = json.contains("config_digest") && json["config_digest"].is_string();
   require_input(digest, "{}: state.json: 'config_digest' must be a text", place);
   state.config_digest = json["config_digest"].get<std::string>();
@@ -58,6 +62,7 @@ std::string digest_of(const config::RunConfig& config) {
   same.data.worker_timeout.reset();
   same.data.prefetch_bytes.reset();
   same.data.balance.reset();
+  same.data.token_pairs.reset();
   return data::digest_of(config::to_toml(same));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -17,7 +18,10 @@ struct RunState {
   std::int64_t skipped = 0;         // steps whose loss or gradient was not finite
   std::int64_t skipped_in_a_row = 0;
   std::int64_t micro_batch_size =
-      1;                      // sequences; a run keeps it, since it decides how sums are taken
+      1;  // sequences; a run keeps it, since it decides how sums are taken
+  // data.token_pairs; a run keeps it, since it decides which rank adds what. Old checkpoints do not
+  // say it: they are of one rank, where it has no effect.
+  std::optional<std::int64_t> token_pairs;
   std::string config_digest;  // of what must not change between a run and its continuation
 };
 

@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -72,6 +73,7 @@ std::optional<checkpoint::Checkpoint> open_starting_point(config::RunConfig& con
   std::optional<checkpoint::Checkpoint> checkpoint(*path);
   const RunState state = read_state(checkpoint->state(), checkpoint->step(), checkpoint->place());
   if (!config.train.micro_batch_size) config.train.micro_batch_size = state.micro_batch_size;
+  if (!config.data.token_pairs) config.data.token_pairs = state.token_pairs;
   require_same_run(state, digest_of(config), checkpoint->place());
   const auto all = checkpoint::list_checkpoints(config.run_directory());
   if (!all.empty() && all.back().step > checkpoint->step()) {
@@ -127,6 +129,7 @@ class Trainer {
     }
     state_.config_digest = digest_of(config_);
     state_.micro_batch_size = compiled_.micro_batch_size;
+    state_.token_pairs = config_.data.token_pairs;
     runner_.refresh();
   }
 
@@ -136,13 +139,14 @@ class Trainer {
     ProgressLine progress(steps_, config_.log.every);
     checkpoint::BackgroundWriter writer(directory, static_cast<int>(config_.checkpoint.keep_last));
     if (config_.checkpoint.every > 0 && saves_from_copy(compiled_.plan)) writer.reserve(saved_);
-    release_slack();  // of tensors that were made in memory to be written to the file tier
-    resident_.emplace();
     const StopRequest stop;
     reach(corpus_, state_.next_sequence);
-    data::Loader loader(corpus_.training,
-                        loader_options(config_, compiled_.architecture, corpus_,
-                                       {0, 1, compiled_.micro_batch_size}, state_.next_sequence));
+    if (*config_.data.workers == config::Workers::processes) forget_blocks(corpus_);
+    release_slack();  // of tensors that were made in memory to be written to the file tier, too
+    resident_.emplace();
+    data::Loader loader(
+        corpus_.training,
+        loader_options(config_, corpus_, {0, 1, compiled_.micro_batch_size}, state_.next_sequence));
     WaitReport waits(loader.node());
     while (state_.step < steps_) {
       const StepMetrics m = step(loader, waits, progress);
@@ -234,7 +238,8 @@ class Trainer {
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
     m.peak_bytes_predicted = predicted_bytes_;
-    m.peak_bytes_measured = resident_->look();
+    workers_peak_ = std::max(workers_peak_, loader.node().process_memory());
+    m.peak_bytes_measured = resident_->look() + workers_peak_;
     return m;
   }
 
@@ -291,6 +296,7 @@ class Trainer {
   double flops_per_token_;
   RunState state_;
   std::optional<ResidentPeak> resident_;  // from the first step on
+  std::size_t workers_peak_ = 0;          // of the processes that read data, bytes
   bool calibration_doubted_ = false;
 };
 
@@ -356,8 +362,10 @@ RunEnd train(const config::RunConfig& asked, const Resume& resume, passes::Runne
   const bool given = asked.train.micro_batch_size || !from;
   const BatchFrom batch_from = given ? BatchFrom::run_file : BatchFrom::checkpoint;
   const cost::MachineDescription machine = machine_of(open);
+  const models::Architecture planned = architecture_of(open, planned_vocabulary(open));
+  if (!open.data.token_pairs) open.data.token_pairs = token_pairs(open, planned, machine);
   std::optional<MemoryPlanner> planner;
-  planner.emplace(open, architecture_of(open, planned_vocabulary(open)), machine, batch_from);
+  planner.emplace(open, planned, machine, batch_from);
   planner->check();
   const config::RunConfig config = planner->choose();
   if (!lock) {

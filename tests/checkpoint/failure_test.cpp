@@ -4,13 +4,13 @@
 #include <cstring>
 #include <functional>
 
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "checkpoint/background_writer.h"
 #include "checkpoint/checkpoint.h"
+#include "support/failing_writes.h"
 #include "tensors.h"
 
 namespace bessemer::checkpoint {
@@ -36,24 +36,6 @@ Tensors of_size(std::int64_t bytes, std::uint64_t seed = 1) {
   return tensors;
 }
 
-/// No file may grow beyond kLimit: a write that would gives EFBIG, as a full disk gives ENOSPC.
-class FileSizeLimit {
- public:
-  FileSizeLimit() : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{kLimit, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
-
 /// Runs `body` in a child process and gives its wait status.
 int run_in_child(const std::function<void()>& body) {
   const pid_t child = ::fork();
@@ -75,7 +57,7 @@ TEST(CheckpointFailure, AWriteThatFailsLeavesOnlyWhatWas) {
   const Tensors before = of_size(kSmall);
   const auto kept = write_checkpoint(run.path(), 1, before.named(), Json::object());
   {
-    const FileSizeLimit limit;
+    const bessemer::testing::FileSizeLimit limit(kLimit);
     for (const int step : {1, 2}) {  // replacing step 1, and a new one
       expect_input_error(
           [&] { write_checkpoint(run.path(), step, of_size(kLarge).named(), Json::object()); },
@@ -86,23 +68,9 @@ TEST(CheckpointFailure, AWriteThatFailsLeavesOnlyWhatWas) {
   before.expect_in(Checkpoint(kept));
 }
 
-/// A file system of one mebibyte, where the system lets us mount one.
-class SmallDisk {
- public:
-  SmallDisk() : mounted_(::mount("tmpfs", path().c_str(), "tmpfs", 0, "size=1m") == 0) {}
-  ~SmallDisk() {
-    if (mounted_) ::umount2(path().c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-  const fs::path& path() const { return directory_.path(); }
-
- private:
-  TemporaryDirectory directory_;
-  bool mounted_;
-};
-
 TEST(CheckpointFailure, AFullDiskIsNamed) {
-  const SmallDisk disk;
+  const TemporaryDirectory directory;
+  const bessemer::testing::SmallDisk disk(directory.path(), 1);
   if (!disk.mounted()) GTEST_SKIP() << "cannot mount a small disk: " << std::strerror(errno);
   const Tensors before = of_size(kSmall);
   BackgroundWriter writer(disk.path(), 1);
@@ -194,7 +162,7 @@ TEST(BackgroundWriter, AnErrorSurfacesOnceAndKeepsTheOld) {
   writer.save(1, good.named(), Json::object());
   writer.wait();
   {
-    const FileSizeLimit limit;
+    const bessemer::testing::FileSizeLimit limit(kLimit);
     writer.save(2, of_size(kLarge).named(), Json::object());
     expect_input_error([&] { writer.save(3, good.named(), Json::object()); }, {"File too large"});
   }

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <map>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -21,19 +22,36 @@ namespace fs = std::filesystem;
 
 constexpr const char* kTokenizer = BESSEMER_SOURCE_DIR "/tests/data/golden/gpt2.json";
 
-class BuildKilledTest : public CommandTest {
+struct Case {
+  const char* name;
+  std::vector<std::string> files;
+  std::size_t made;  // files with final names
+};
+
+const Case kCases[] = {
+    {"texts", {"lines.txt", "json.jsonl"}, 6},
+    {"conversations", {"chat.jsonl"}, 4},  // with the mask of what is trained
+};
+
+class BuildKilledTest : public CommandTest, public testing::WithParamInterface<Case> {
  protected:
   void SetUp() override {
     CommandTest::SetUp();
-    std::string lines, json;
+    std::string lines, json, chat;
     for (int i = 0; lines.size() < 4'000'000; ++i) {
       const std::string text = "line " + std::to_string(i * 7919 % 100003) + " of many";
       lines += text + "\n";
       if (i % 900 == 0) lines += "<|endoftext|>\n";
       if (i % 2 == 0) json += "{\"text\": \"" + text + "\"}\n";
+      if (i % 3 == 0) {
+        chat += R"({"messages": [{"role": "user", "content": "Which?"}, )"
+                R"({"role": "assistant", "content": ")" +
+                text + "\"}]}\n";
+      }
     }
     write("lines.txt", lines);
     write("json.jsonl", json);
+    write("chat.jsonl", chat);
   }
 
   /// Starts a build into `out`.
@@ -43,9 +61,13 @@ class BuildKilledTest : public CommandTest {
     const int log = ::open("log", O_WRONLY | O_CREAT | O_APPEND, 0644);
     ::dup2(log, STDOUT_FILENO);
     ::dup2(log, STDERR_FILENO);
-    const char* program = BESSEMER_BINARY_DIR "/bessemer";
-    ::execl(program, program, "data", "build", "lines.txt", "json.jsonl", "--tokenizer", kTokenizer,
-            "--out", out.c_str(), static_cast<char*>(nullptr));
+    std::vector<std::string> words{BESSEMER_BINARY_DIR "/bessemer", "data", "build"};
+    words.insert(words.end(), GetParam().files.begin(), GetParam().files.end());
+    words.insert(words.end(), {"--tokenizer", kTokenizer, "--out", out});
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    ::execv(argv.front(), argv.data());
     ::_exit(127);
   }
 
@@ -77,17 +99,18 @@ class BuildKilledTest : public CommandTest {
       ::stat(entry.path().c_str(), &info);
       const std::string extension = entry.path().extension();
       if (extension == ".part") files.parts[entry.path()] = info.st_ino;
-      const bool tokens = extension == ".bin" || extension == ".idx" || extension == ".places";
+      const bool tokens = extension == ".bin" || extension == ".idx" || extension == ".places" ||
+                          extension == ".loss";
       if (tokens) files.tokens[entry.path().filename()] = read_file(entry.path());
     }
     return files;
   }
 };
 
-TEST_F(BuildKilledTest, GoesOnFromWhatIsWhole) {
+TEST_P(BuildKilledTest, GoesOnFromWhatIsWhole) {
   ASSERT_TRUE(ended_well(start("whole")));
   const Files expected = look("whole");
-  ASSERT_EQ(expected.tokens.size(), 6u);
+  ASSERT_EQ(expected.tokens.size(), GetParam().made);
   EXPECT_TRUE(expected.parts.empty());
   const CounterRng random(7, 0, 0);
   Files before;
@@ -116,10 +139,13 @@ TEST_F(BuildKilledTest, GoesOnFromWhatIsWhole) {
   EXPECT_GT(most_parts, 0u);
   EXPECT_NE(log.find("parts that an earlier build left"), log.npos) << log;
   const Files got = look("killed");
-  EXPECT_EQ(got.tokens.size(), 6u);
+  EXPECT_EQ(got.tokens.size(), GetParam().made);
   EXPECT_TRUE(got.parts.empty());
   EXPECT_EQ(read_file("killed/manifest.json"), read_file("whole/manifest.json"));
 }
+
+INSTANTIATE_TEST_SUITE_P(Of, BuildKilledTest, testing::ValuesIn(kCases),
+                         [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
 }  // namespace bessemer::cli

@@ -45,6 +45,7 @@ text_field = "co\"nt\\ent\n\u0001"
 validation_fraction = 0
 seed = 9223372036854775807
 cache = "cache dir"
+token_pairs = 900
 [[data.source]]
 name = "one"
 path = "a.jsonl"

@@ -51,6 +51,7 @@ TEST_F(Calibration, ThatIsBrokenIsNamed) {
   std::ofstream(path()) << R"({"name": ")" << describe_here().name
                         << R"(", "matmul_flops_fp32": 1, "matmul_flops_bf16": 1,)"
                         << R"( "layer_flops_fp32": 1, "layer_flops_bf16": 1,)"
+                        << R"( "attention_flops_fp32": 1, "attention_flops_bf16": 1,)"
                         << R"( "copy_bandwidth": 1, "host_bandwidth": 1,)"
                         << R"( "directories": {"/a": {"read": 1, "write": -1}}})";
   try {

@@ -1,11 +1,8 @@
 #include "data/parts.h"
 
-#include <csignal>
 #include <cstring>
 #include <map>
 
-#include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <gtest/gtest.h>
@@ -20,6 +17,7 @@
 #include "data/places.h"
 #include "data/random_text.h"
 #include "data/tokenizer_file.h"
+#include "support/failing_writes.h"
 
 namespace bessemer::data {
 namespace {
@@ -28,7 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kTokenizer = BESSEMER_SOURCE_DIR "/tests/data/golden/gpt2.json";
 
-class PartsTest : public testing::Test {
+class PartsTest : public ::testing::Test {
  protected:
   PartsTest() : tokenizer_(load_tokenizer(kTokenizer)) {
     std::string lines, json;
@@ -268,28 +266,10 @@ TEST_F(PartsTest, AChangedFileAndAnotherTokenizerAreNotTakenOver) {
   EXPECT_GT(parts_on_disk().size(), before + 30);
 }
 
-/// No file may grow beyond `bytes`: a write that would gives EFBIG, as a full disk gives ENOSPC.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
-
 TEST_F(PartsTest, AWriteThatFailsNamesTheFileAndLosesNothing) {
   const std::vector<std::string> expected = build_whole();
   const auto fails = [&](rlim_t bytes, const std::string& name) {
-    const FileSizeLimit limit(bytes);
+    const bessemer::testing::FileSizeLimit limit(bytes);
     const std::string message = input_error_of([&] { build(); });
     EXPECT_NE(message.find("cannot write: File too large"), message.npos) << message;
     EXPECT_NE(message.find(name), message.npos) << message;
@@ -306,27 +286,10 @@ TEST_F(PartsTest, AWriteThatFailsNamesTheFileAndLosesNothing) {
   EXPECT_EQ(parts_on_disk(), parts);
 }
 
-/// A file system of a given size, where the system lets us mount one.
-class SmallDisk {
- public:
-  explicit SmallDisk(const fs::path& path) : path_(path) {
-    fs::create_directories(path);
-    mounted_ = ::mount("tmpfs", path.c_str(), "tmpfs", 0, "size=2m") == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) ::umount2(path_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-
- private:
-  fs::path path_;
-  bool mounted_ = false;
-};
-
 TEST_F(PartsTest, AFullDiskIsNamed) {
   const std::vector<std::string> expected = build_whole();
   {
-    const SmallDisk disk(options_.directory);
+    const bessemer::testing::SmallDisk disk(options_.directory, 2);
     if (!disk.mounted()) GTEST_SKIP() << "cannot mount a small disk: " << std::strerror(errno);
     write_file_atomically(options_.directory / "ballast", std::string(1900000, 'x'));
     const std::string message = input_error_of([&] { build(); });

@@ -4,13 +4,12 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <zlib.h>
-#include <zstd.h>
 
 #include "base/error.h"
 #include "data/jsonl.h"
 #include "data/word_pattern.h"
 #include "data/random_text.h"
+#include "data/compressed.h"
 #include "data/data_directory.h"
 
 namespace bessemer::data {
@@ -30,26 +29,6 @@ Strings documents_of(const std::vector<std::filesystem::path>& files, std::size_
   EXPECT_EQ(reader.documents(), documents.size());
   EXPECT_EQ(reader.bytes_done(), reader.bytes_total());
   return documents;
-}
-
-std::string gzip(const std::string& text) {
-  z_stream state{};
-  deflateInit2(&state, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&state, text.size()) + 64, '\0');
-  state.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  state.avail_in = static_cast<uInt>(text.size());
-  state.next_out = reinterpret_cast<Bytef*>(out.data());
-  state.avail_out = static_cast<uInt>(out.size());
-  deflate(&state, Z_FINISH);
-  out.resize(state.total_out);
-  deflateEnd(&state);
-  return out;
-}
-
-std::string zstd(const std::string& text) {
-  std::string out(ZSTD_compressBound(text.size()), '\0');
-  out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
-  return out;
 }
 
 TEST(Source, TextIsOneDocumentOrSeparated) {

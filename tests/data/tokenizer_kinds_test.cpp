@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "base/temporary_directory.h"
 #include "data/bpe_trainer.h"
+#include "data/golden.h"
 #include "data/random_text.h"
 #include "data/tokenizer_file.h"
 #include "data/tokenizer_json.h"
@@ -22,10 +23,6 @@ namespace {
 
 using nlohmann::json;
 using Ids = std::vector<std::int32_t>;
-
-std::filesystem::path golden(const std::string& name) {
-  return std::filesystem::path(BESSEMER_SOURCE_DIR) / "tests/data/golden" / name;
-}
 
 const std::vector<std::string> kFiles{"sp_bpe.model",
                                       "sp_unigram.model",

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "data/bpe_trainer.h"
+#include "data/golden.h"
 #include "data/random_text.h"
 #include "data/data_directory.h"
 #include "data/tokenizer_file.h"
@@ -20,10 +21,6 @@ namespace {
 
 using nlohmann::json;
 using Ids = std::vector<std::int32_t>;
-
-std::filesystem::path golden(const std::string& name) {
-  return std::filesystem::path(BESSEMER_SOURCE_DIR) / "tests/data/golden" / name;
-}
 
 TEST(Tokenizer, GivesTheIdsOfHuggingFace) {
   for (const std::string kind : {"gpt2", "llama3"}) {

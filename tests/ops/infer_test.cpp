@@ -220,7 +220,7 @@ TEST(Work, CountsProducts) {
   EXPECT_EQ(product.flops, 2.0 * 12 * 8 * 4);
   EXPECT_EQ(product.bytes_read, 4.0 * (48 + 32));
   EXPECT_EQ(product.bytes_written, 4.0 * 96);
-  EXPECT_TRUE(product.matmul);
+  EXPECT_EQ(product.unit, Unit::product);
   const Attributes chunk{{"chunk", std::int64_t{3}}};
   const Work loss =
       work_of("linear_cross_entropy", {fp32({6, 4}), fp32({9, 4}), int32({6})}, chunk);

@@ -168,6 +168,26 @@ TEST_F(ResumeTest, KeepsMicroBatchesThatTheRunFileLeavesOpen) {
   expect_same_checkpoint(place_.run("whole"), place_.run("run"), 6);
 }
 
+// Another calibration between two starts must not deal a step to ranks in another way.
+TEST_F(ResumeTest, KeepsWhatATokenWasTakenToCost) {
+  const auto measure = [](double attention) {
+    cost::MachineDescription machine = cost::describe_here();
+    machine.attention_flops_bf16 = attention;
+    cost::save(machine, train::calibration_path());
+  };
+  const auto kept = [&](const std::string& name) {
+    return config::load_run_config(place_.run(name) / "run.toml").data.token_pairs.value();
+  };
+  measure(20e9);
+  ASSERT_EQ(train::train(place_.config("run", 3), {}), RunEnd::done);
+  const std::int64_t slow = kept("run");
+  measure(40e9);
+  ASSERT_EQ(train::train(place_.config("run", 6), {}), RunEnd::done);
+  EXPECT_EQ(kept("run"), slow);
+  ASSERT_EQ(train::train(place_.config("new", 3), {}), RunEnd::done);
+  EXPECT_NEAR(static_cast<double>(kept("new")), 2 * static_cast<double>(slow), 1);
+}
+
 TEST_F(ResumeTest, RefusesADamagedCheckpoint) {
   ASSERT_EQ(train::train(place_.config("run", 3), {}), RunEnd::done);
   const fs::path tensors =

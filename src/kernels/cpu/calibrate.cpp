@@ -6,13 +6,16 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <tuple>
+#include <variant>
 #include <vector>
 
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/parallel.h"
+#include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/onednn_product.h"
 
@@ -75,6 +78,34 @@ double product_seconds(const ProductSpec& spec, std::unique_ptr<const Product> p
   });
 }
 
+/// A kernel over tensors of ones.
+class OnesKernel {
+ public:
+  OnesKernel(Prepared (*prepare)(const KernelRequest&), const Attributes& attributes,
+             const std::vector<TensorType>& operands, const std::vector<TensorType>& results) {
+    const std::vector<std::optional<TensorType>> types(operands.begin(), operands.end());
+    kernel_ = std::get<std::unique_ptr<const Kernel>>(
+        prepare({types, results, attributes, Machine::detect()}));
+    for (const TensorType& type : operands) operands_.push_back(add(type));
+    for (const TensorType& type : results) results_.push_back(add(type));
+    scratch_ = Arena(kernel_->scratch_bytes());
+  }
+
+  void run() const { kernel_->run({operands_, results_, scratch_.data()}); }
+
+ private:
+  std::byte* add(const TensorType& type) {
+    arenas_.push_back(ones(static_cast<std::size_t>(type.elements()), type.dtype));
+    return arenas_.back().data();
+  }
+
+  std::unique_ptr<const Kernel> kernel_;
+  std::vector<Arena> arenas_;
+  std::vector<const void*> operands_;
+  std::vector<void*> results_;
+  Arena scratch_;
+};
+
 }  // namespace
 
 double measure_matmul_peak(DType dtype) {
@@ -115,6 +146,23 @@ double measure_layer_rate(DType dtype) {
     seconds += product_seconds(spec, make_product(spec, machine), kMedian, Operands::fresh);
   }
   return flops / seconds;
+}
+
+double measure_attention_rate(DType dtype) {
+  const std::int64_t tokens = 2048, heads = 4, head_size = 64;
+  const TensorType q{dtype, {1, tokens, heads, head_size}};
+  const TensorType lse{DType::fp32, {1, heads, tokens}};
+  const Attributes attributes{{"scale", 1 / std::sqrt(static_cast<double>(head_size))},
+                              {"causal", true}};
+  const OnesKernel forward(attention, attributes, {q, q, q}, {q, lse});
+  const OnesKernel backward(attention_grad, attributes, {q, q, q, q, q, lse}, {q, q, q});
+  const double seconds = typical_seconds(kSeconds, kMedian, [&] {
+    forward.run();
+    backward.run();
+  });
+  const auto pairs = static_cast<double>(heads * tokens * (tokens + 1) / 2);
+  constexpr int kProducts = 7;  // two forward, five backward
+  return 2 * kProducts * static_cast<double>(head_size) * pairs / seconds;
 }
 
 double measure_copy_bandwidth() {

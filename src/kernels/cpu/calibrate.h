@@ -15,6 +15,10 @@ double measure_matmul_peak(DType dtype);
 /// step: what predicted times are made of. At most measure_matmul_peak, as a rule.
 double measure_layer_rate(DType dtype);
 
+/// Floating-point operations per second of the products of causal attention and its gradient (seven
+/// for each pair that is visible), with all that attention does beside them in the time.
+double measure_attention_rate(DType dtype);
+
 /// Bytes read plus bytes written per second by a copy far larger than the caches.
 double measure_copy_bandwidth();
 

@@ -67,18 +67,39 @@ HWY_INLINE hn::Vec<D> largest_of_each(D d, const hn::Vec<D>* v) {
   }
 }
 
+/// The bits of a block's magnitudes, as fp32 has them, the largest of every `lanes()` of them.
+template <typename T>
+HWY_INLINE hn::Vec<WordTag> magnitudes(const T* x) {
+  const WordTag d;
+  hn::Vec<WordTag> largest = hn::Zero(d);
+  for_each_of_block(
+      [&](std::int64_t i) { largest = hn::Max(largest, hn::BitCast(d, hn::Abs(load(x + i)))); });
+  return largest;
+}
+
+#if HWY_TARGET != HWY_SCALAR  // which has no vectors of 16 bits
+/// Two numbers in a lane: what is below the upper one's bits only decides between equal ones.
+HWY_INLINE hn::Vec<WordTag> magnitudes(const BFloat16* x) {
+  const hn::Repartition<std::uint16_t, WordTag> d;
+  const auto magnitude = hn::Set(d, 0x7fff);
+  auto largest = hn::Zero(d);
+  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t i = 0; i < kQuantizedBlock; i += step) {
+    largest = hn::Max(largest, hn::And(magnitude, hn::LoadU(d, &x[i].bits)));
+  }
+  const auto both = hn::BitCast(WordTag(), largest);
+  return hn::Max(hn::ShiftLeft<16>(both), both);
+}
+#endif
+
 /// The largest magnitude's bits of each of up to kGroup blocks, which order as magnitudes do, with
-/// NaN above infinity; 0 in the other lanes.
+/// NaN above infinity; 0 in the other lanes. Of bf16 only the upper half of the bits counts.
 template <typename T>
 HWY_INLINE hn::Vec<WordTag> largest_bits(const T* x, std::int64_t blocks) {
   const WordTag d;
   hn::Vec<WordTag> largest[kGroup];
   for (std::int64_t b = 0; b < kGroup; ++b) {
-    largest[b] = hn::Zero(d);
-    if (b >= blocks) continue;
-    for_each_of_block([&](std::int64_t i) {
-      largest[b] = hn::Max(largest[b], hn::BitCast(d, hn::Abs(load(x + b * kQuantizedBlock + i))));
-    });
+    largest[b] = b < blocks ? magnitudes(x + b * kQuantizedBlock) : hn::Zero(d);
   }
   return largest_of_each<kGroup>(d, largest);
 }
@@ -121,13 +142,20 @@ HWY_INLINE void quantize_group(const T* x, std::int64_t blocks, std::int8_t* q,
   }
 }
 
+/// What came out of 8 bits has no more than bf16 has.
+HWY_INLINE void store_exact(FloatVec v, float* x) { store(v, x); }
+HWY_INLINE void store_exact(FloatVec v, BFloat16* x) {
+  const auto high = hn::ShiftRight<16>(hn::BitCast(WordTag(), v));
+  hn::StoreU(hn::TruncateTo(HalfTag(), high), HalfTag(), &x->bits);
+}
+
 template <typename T>
 HWY_INLINE void dequantize_block(const std::int8_t* q, int exponent, T* x) {
   const FloatVec scale =
       exponent == kNotFinite ? hn::NaN(FloatTag()) : power_of_two(exponent - kQuantizedFraction);
   for_each_of_block([&](std::int64_t i) {
     const auto integers = hn::PromoteTo(IntegerTag(), hn::LoadU(SignedByteTag(), q + i));
-    store(hn::Mul(hn::ConvertTo(FloatTag(), integers), scale), x + i);
+    store_exact(hn::Mul(hn::ConvertTo(FloatTag(), integers), scale), x + i);
   });
 }
 
