@@ -14,7 +14,8 @@ namespace {
 constexpr std::string_view kNoWhiteSpace =
     R"(\x00-\x08\x0e-\x1f\x21-\x84\x86-\x9f\xa1-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 
-/// \w outside a class: there Oniguruma has some numbers of Latin-1 in it that are no decimal digits.
+/// \w outside a class: there Oniguruma has some numbers of Latin-1 in it that are no decimal
+/// digits.
 std::string word_characters() { return std::string(kWordCharacters) + R"(\xb2\xb3\xb9\xbc-\xbe)"; }
 
 class Translation {
