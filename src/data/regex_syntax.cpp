@@ -68,8 +68,7 @@ class Translation {
       in_class_ = false;
       copy(1);
     } else if (comes("[:")) {
-      const std::size_t end = pattern_.find(":]", at_);
-      end == pattern_.npos ? copy(1) : copy(end + 2 - at_);
+      refuse("a POSIX class");  // Oniguruma's have more in them than PCRE2's
     } else if (comes("[") || comes("&&")) {
       refuse("a class in a class");
     } else if (comes(R"(\s)")) {

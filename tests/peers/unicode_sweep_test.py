@@ -131,7 +131,7 @@ def tokenizers_kinds():
                                isolated(DEEPSEEK)),
         "words": byte_level(None, isolated(r"\w+|[^\w\s]+")),
         "borders of words": byte_level(None, isolated(r"\b\S+?\b|^.|\h\B[\S\n]$")),
-        "classes": byte_level(None, isolated(r"[[:upper:]\d]+|(?m:[^\S\r\n]+.)|\p{Lu}\p{Ll}|[]'!-]")),
+        "classes": byte_level(None, isolated(r"[\p{Lu}\d]+|(?m:[^\S\r\n]+.)|\p{Lu}\p{Ll}|[]'!-]")),
         "digits": byte_level(None, p.Digits(True)),
         "digit runs": byte_level(None, p.Digits(False)),
         "punctuation": byte_level(None, p.Punctuation("contiguous")),
