@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "data/graphemes.h"
 #include "data/unicode_form.h"
 #include "data/utf8.h"
 

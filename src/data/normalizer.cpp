@@ -96,10 +96,11 @@ std::string replace_literal(const ReplaceStep& step, std::string_view text, bool
 std::string replace_pattern(const Regex& regex, const ReplaceStep& step, std::string_view text,
                             bool& front_dropped) {
   Regex::Matcher matcher(regex);
+  matcher.start(text);
   std::string out;
   std::size_t at = 0;
   while (at < text.size()) {
-    const auto match = matcher.find(text, at);
+    const auto match = matcher.find(at);
     if (!match) break;
     out.append(text, at, match->first - at) += step.content;
     at = match->second;

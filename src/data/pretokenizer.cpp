@@ -17,9 +17,10 @@ struct Span {
 /// All of `text` as matches and what lies between, in order.
 std::vector<Span> find_spans(Regex::Matcher& matcher, std::string_view text, bool inverted) {
   std::vector<Span> spans;
+  matcher.start(text);
   std::size_t at = 0;
   while (at < text.size()) {
-    const auto match = matcher.find(text, at);
+    const auto match = matcher.find(at);
     if (!match) break;
     if (match->first > at) spans.push_back({at, match->first, inverted});
     spans.push_back({match->first, match->second, !inverted});
@@ -67,8 +68,11 @@ Pretokenizer::Pretokenizer(std::vector<PretokenizerStep> steps)
   for (const PretokenizerStep& step : steps_) {
     const auto* pattern = std::get_if<PatternStep>(&step);
     const auto* split = std::get_if<SplitStep>(&step);
-    patterns_.push_back(pattern ? std::make_unique<WordPattern>(pattern->pattern) : nullptr);
-    regexes_.push_back(split ? std::make_unique<Regex>(split->pattern) : nullptr);
+    patterns_.push_back(pattern ? std::make_unique<WordPattern>(pattern->pattern,
+                                                                WordPattern::Engine::automatic,
+                                                                pattern->unicode)
+                                : nullptr);
+    regexes_.push_back(split ? std::make_unique<Regex>(split->pattern, split->unicode) : nullptr);
   }
 }
 

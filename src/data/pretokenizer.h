@@ -20,6 +20,7 @@ namespace bessemer::data {
 /// Words by a pattern, all of the text kept (ByteLevel with use_regex, Split "Isolated").
 struct PatternStep {
   std::string pattern;
+  UnicodeVersion unicode = kUnicodeOfPatterns;
 };
 /// Cuts around the matches of a pattern in one of Hugging Face's ways.
 struct SplitStep {
@@ -27,6 +28,7 @@ struct SplitStep {
   std::string pattern;
   Behavior behavior = Behavior::isolated;
   bool inverted = false;  // what lies between matches is what matches
+  UnicodeVersion unicode = kUnicodeOfPatterns;
 };
 /// Spaces become `replacement`, which may also be put in front; each replacement begins a word.
 struct MetaspaceStep {

@@ -2,44 +2,24 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdio>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-#include <fmt/format.h>
-
 #include "base/error.h"
-#include "data/unicode_class.h"
+#include "data/regex_syntax.h"
 
 namespace bessemer::data {
 namespace {
 
-/// Replaces \s, \S, \w and \W (see the header).
-std::string with_classes(std::string_view pattern) {
-  std::string out;
-  bool in_class = false;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char escaped = pattern[++i];
-      if (escaped == 's') {
-        out += in_class ? std::string(kWhiteSpace) : fmt::format("[{}]", kWhiteSpace);
-      } else if (escaped == 'S' && !in_class) {
-        out += fmt::format("[^{}]", kWhiteSpace);
-      } else if (escaped == 'w') {
-        out += in_class ? std::string(kWordCharacters) : fmt::format("[{}]", kWordCharacters);
-      } else if (escaped == 'W' && !in_class) {
-        out += fmt::format("[^{}]", kWordCharacters);
-      } else {
-        out += {c, escaped};
-      }
-      continue;
-    }
-    if (c == '[') in_class = true;
-    if (c == ']') in_class = false;
-    out += c;
-  }
-  return out;
+/// The version of PCRE2's tables.
+UnicodeVersion unicode_of_pcre2() {
+  std::array<char, 64> text{};
+  pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, text.data());
+  int major = 0, minor = 0;
+  std::sscanf(text.data(), "%d.%d", &major, &minor);
+  return 10 * major + minor;
 }
 
 std::string message_of(int code) {
@@ -53,17 +33,19 @@ std::string message_of(int code) {
 struct Regex::Code {
   pcre2_code* value = nullptr;
   std::string pattern;
+  const StandIns* stand_ins = nullptr;
   ~Code() { pcre2_code_free(value); }
 };
 
-Regex::Regex(const std::string& pattern) : code_(std::make_unique<Code>()) {
-  const std::string translated = with_classes(pattern);
+Regex::Regex(const std::string& pattern, UnicodeVersion unicode) : code_(std::make_unique<Code>()) {
+  const std::string translated = from_oniguruma(pattern);
   int error = 0;
   PCRE2_SIZE place = 0;
   code_->pattern = pattern;
-  code_->value =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &place, nullptr);
+  code_->stand_ins = &StandIns::of(unicode, unicode_of_pcre2());
+  code_->value = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                               PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+                               &error, &place, nullptr);
   require_input(code_->value != nullptr, "pattern {:?}: {}", pattern, message_of(error));
   pcre2_jit_compile(code_->value, PCRE2_JIT_COMPLETE);  // without JIT it matches too, slower
 }
@@ -77,6 +59,8 @@ struct Regex::Matcher::State {
   pcre2_match_data* data;
   pcre2_match_context* context;
   pcre2_jit_stack* stack;
+  std::string_view text;
+  std::string replaced;  // what `text` lies in where it has stand-ins
 
   explicit State(const Code* compiled)
       : code(compiled),
@@ -102,8 +86,12 @@ Regex::Matcher::~Matcher() = default;
 Regex::Matcher::Matcher(Matcher&&) noexcept = default;
 Regex::Matcher& Regex::Matcher::operator=(Matcher&&) noexcept = default;
 
-std::optional<std::pair<std::size_t, std::size_t>> Regex::Matcher::find(std::string_view text,
-                                                                        std::size_t from) {
+void Regex::Matcher::start(std::string_view text) {
+  state_->text = state_->code->stand_ins->replace(text, state_->replaced);
+}
+
+std::optional<std::pair<std::size_t, std::size_t>> Regex::Matcher::find(std::size_t from) {
+  const std::string_view text = state_->text;
   const int code =
       pcre2_match(state_->code->value, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
                   PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK, state_->data, state_->context);

@@ -1,4 +1,5 @@
-// A compiled PCRE2 pattern (UTF and UCP modes, JIT where the machine has it).
+// A compiled PCRE2 pattern (UTF and UCP modes, JIT where the machine has it), of any version of
+// Unicode, whatever PCRE2's own tables have.
 #pragma once
 
 #include <cstddef>
@@ -8,13 +9,14 @@
 #include <string_view>
 #include <utility>
 
+#include "data/unicode_version.h"
+
 namespace bessemer::data {
 
 class Regex {
  public:
-  /// \s and \S outside and \s inside character classes mean `kWhiteSpace`; \w and \W likewise
-  /// `kWordCharacters`. InputError where the pattern does not compile.
-  explicit Regex(const std::string& pattern);
+  /// `pattern` is in Oniguruma's syntax (regex_syntax.h). InputError where it does not compile.
+  explicit Regex(const std::string& pattern, UnicodeVersion unicode = kUnicodeOfPatterns);
   ~Regex();
   Regex(Regex&&) noexcept;
   Regex& operator=(Regex&&) noexcept;
@@ -27,10 +29,12 @@ class Regex {
     Matcher(Matcher&&) noexcept;
     Matcher& operator=(Matcher&&) noexcept;
 
-    /// [begin, end) of the first non-empty match at or after `from` in `text`, which must be valid
-    /// UTF-8. InputError where the pattern backtracks without bound.
-    std::optional<std::pair<std::size_t, std::size_t>> find(std::string_view text,
-                                                            std::size_t from);
+    /// Starts on `text`, which must be valid UTF-8 and stay where it is.
+    void start(std::string_view text);
+
+    /// [begin, end) of the first non-empty match at or after `from` in the text. InputError where
+    /// the pattern backtracks without bound.
+    std::optional<std::pair<std::size_t, std::size_t>> find(std::size_t from);
 
    private:
     struct State;

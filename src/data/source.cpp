@@ -101,7 +101,8 @@ std::string first_bytes(const fs::path& file, std::size_t most) {
 std::size_t find_cut(std::string_view text, std::size_t from) {
   for (std::size_t at = text.find('\n', from); at != text.npos; at = text.find('\n', at + 1)) {
     if (at == 0 || at + 1 >= text.size()) continue;
-    if (is_ascii_word(text[at - 1]) && is_ascii_word(text[at + 1])) return at + 1;
+    const char next = text[at + 1];
+    if (is_ascii_word(text[at - 1]) && is_ascii_word(next) && next != '/') return at + 1;
   }
   return text.npos;
 }

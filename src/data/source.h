@@ -68,9 +68,9 @@ struct ReaderOptions {
   std::string text_key = "text";
 
   /// Documents longer than this come in several pieces, cut only after a newline that stands
-  /// between two ASCII characters that are not white space. No word of the GPT-2, Llama 3 and
-  /// Qwen 2 patterns crosses such a place, so tokens of the pieces are the tokens of the whole.
-  /// A document without such a place stays whole. 0: never cut.
+  /// between two ASCII characters that are not white space, the second no '/'. No word of the
+  /// GPT-2, Llama 3, Qwen 2, cl100k and o200k patterns crosses such a place, so tokens of the
+  /// pieces are the tokens of the whole. A document without such a place stays whole. 0: never cut.
   std::size_t piece_bytes = 0;
 
   OnBadRecord on_bad_record = OnBadRecord::stop;

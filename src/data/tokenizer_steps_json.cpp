@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "data/base64.h"
 #include "data/utf8.h"
 
@@ -119,9 +121,10 @@ Behavior read_behavior(const JsonNode& node) {
 }
 
 /// Splits that keep every match and what lies between as words of their own are patterns.
-PretokenizerStep split_step(std::string pattern, Behavior behavior, bool inverted = false) {
-  if (behavior == Behavior::isolated) return PatternStep{std::move(pattern)};
-  return SplitStep{std::move(pattern), behavior, inverted};
+PretokenizerStep split_step(std::string pattern, Behavior behavior, bool inverted = false,
+                            UnicodeVersion unicode = kUnicodeOfPatterns) {
+  if (behavior == Behavior::isolated) return PatternStep{std::move(pattern), unicode};
+  return SplitStep{std::move(pattern), behavior, inverted, unicode};
 }
 
 PretokenizerStep read_split(const JsonNode& node) {
@@ -159,9 +162,11 @@ MetaspaceStep read_metaspace(const JsonNode& node) {
 }
 
 void read_pretokenizer_step(const JsonNode& node, PretokenizerJson& out) {
-  constexpr std::string_view kPunctuation = R"([\p{P}$+<=>^`|~])";
+  // With two characters that were punctuation once.
+  constexpr std::string_view kPunctuation = R"([\p{P}$+<=>^`|~\x{166d}\x{111c9}])";
   // \w+|[^\w\s]+ with Rust's \w, which has the zero-width joiners.
-  constexpr std::string_view kWhitespaceWords = R"([\w\x{200c}\x{200d}]+|[^\w\s\x{200c}\x{200d}]+)";
+  const std::string word = std::string(kWordCharacters) + R"(\x{200c}\x{200d})";
+  const std::string whitespace_words = fmt::format(R"([{0}]+|[^{0}\s]+)", word);
   const std::string& type = node["type"].text();
   if (out.byte_level) node.refuse("a step behind ByteLevel; expected that to be the last");
   if (type == "ByteLevel") {
@@ -174,15 +179,16 @@ void read_pretokenizer_step(const JsonNode& node, PretokenizerJson& out) {
   } else if (type == "Metaspace") {
     out.steps.emplace_back(read_metaspace(node));
   } else if (type == "Digits") {
-    out.steps.emplace_back(
-        PatternStep{node["individual_digits"].flag(false) ? R"(\p{N})" : R"(\p{N}+)"});
+    out.steps.emplace_back(PatternStep{
+        node["individual_digits"].flag(false) ? R"(\p{N})" : R"(\p{N}+)", kUnicodeOfRust});
   } else if (type == "Punctuation") {
     const JsonNode behavior = node["behavior"];
-    out.steps.push_back(split_step(std::string(kPunctuation), behavior.is_null()
-                                                                  ? Behavior::isolated
-                                                                  : read_behavior(behavior)));
+    out.steps.push_back(
+        split_step(std::string(kPunctuation),
+                   behavior.is_null() ? Behavior::isolated : read_behavior(behavior), false,
+                   kUnicodeOfPunctuation));
   } else if (type == "Whitespace") {
-    out.steps.emplace_back(SplitStep{std::string(kWhitespaceWords), Behavior::removed, true});
+    out.steps.emplace_back(SplitStep{whitespace_words, Behavior::removed, true});
   } else if (type == "WhitespaceSplit") {
     out.steps.emplace_back(SplitStep{R"(\s)", Behavior::removed});
   } else {

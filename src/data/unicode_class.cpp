@@ -1,53 +1,39 @@
 #include "data/unicode_class.h"
 
-#include <string>
+#include <unicode/uchar.h>
 
-#include "data/regex.h"
+#include "data/unicode_version.h"
 
 namespace bessemer::data {
 namespace {
 
-constexpr std::size_t kCodePoints = 0x110000;
+constexpr char32_t kCodePoints = 0x110000;
 
-/// Planes 0 to 3 and 14 hold every assigned character that is not private use.
-bool can_have_a_property(char32_t rune) {
-  const char32_t plane = rune >> 16;
-  return (plane < 4 || plane == 14) && (rune < 0xD800 || rune > 0xDFFF);
+RuneClass class_of(char32_t rune, std::uint32_t category) {
+  if ((category & U_GC_L_MASK) != 0) return RuneClass::letter;
+  if ((category & U_GC_N_MASK) != 0) return RuneClass::number;
+  return u_isUWhiteSpace(static_cast<UChar32>(rune)) ? RuneClass::space : RuneClass::other;
 }
 
-template <typename Mark>
-void each_match(std::string_view text, const std::string& pattern, const Mark& mark) {
-  const Regex regex(pattern);
-  Regex::Matcher matcher(regex);
-  std::size_t from = 0;
-  while (const auto match = matcher.find(text, from)) {
-    const auto* p = reinterpret_cast<const unsigned char*>(text.data()) + match->first;
-    const auto* const end = reinterpret_cast<const unsigned char*>(text.data()) + match->second;
-    while (p < end) {
-      char32_t rune = 0;
-      p += decode_utf8(p, end, rune);
-      mark(rune);
-    }
-    from = match->second;
-  }
+bool is_word_character(char32_t rune, std::uint32_t category) {
+  constexpr std::uint32_t kWords =
+      U_GC_L_MASK | U_GC_M_MASK | U_GC_ND_MASK | U_GC_NL_MASK | U_GC_PC_MASK;
+  const bool circled = (rune >= 0x24B6 && rune <= 0x24E9) || (rune >= 0x1F130 && rune <= 0x1F149) ||
+                       (rune >= 0x1F150 && rune <= 0x1F169) || (rune >= 0x1F170 && rune <= 0x1F189);
+  const bool joiner = rune == 0x200C || rune == 0x200D;
+  return (category & kWords) != 0 || circled || joiner;
 }
 
 }  // namespace
 
 UnicodeClasses::UnicodeClasses()
     : table_(kCodePoints, RuneClass::other), words_(kCodePoints, false) {
-  std::string all;
+  const StandIns& stand_ins = StandIns::of(kUnicodeOfPatterns, unicode_of_icu());
   for (char32_t rune = 0; rune < kCodePoints; ++rune) {
-    if (can_have_a_property(rune)) append_utf8(all, rune);
+    const std::uint32_t category = U_GET_GC_MASK(static_cast<UChar32>(stand_ins(rune)));
+    table_[rune] = class_of(rune, category);
+    words_[rune] = is_word_character(rune, category);
   }
-  const auto mark = [&](const std::string& pattern, RuneClass kind) {
-    each_match(all, pattern, [&](char32_t rune) { table_[rune] = kind; });
-  };
-  mark(R"(\p{L}+)", RuneClass::letter);
-  mark(R"(\p{N}+)", RuneClass::number);
-  mark(R"(\s+)", RuneClass::space);
-  const std::string words = "[\\x{200c}\\x{200d}" + std::string(kWordCharacters) + "]+";
-  each_match(all, words, [&](char32_t rune) { words_[rune] = true; });
 }
 
 const UnicodeClasses& UnicodeClasses::instance() {

@@ -18,8 +18,9 @@ enum class RuneClass : std::uint8_t { other, letter, number, space, invalid };
 inline constexpr std::string_view kWhiteSpace =
     R"(\x09-\x0d\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 
-/// The members of \w as Rust's `regex` and Oniguruma have it: what is alphabetic (letters, letter
-/// numbers and circled letters), marks, decimal digits and connectors. PCRE2's own is narrower.
+/// The members of \w that Rust's `regex` and Oniguruma both have: what is alphabetic (letters,
+/// letter numbers and circled letters), marks, decimal digits and connectors. PCRE2's own is
+/// narrower.
 inline constexpr std::string_view kWordCharacters =
     R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 
@@ -30,7 +31,7 @@ struct Rune {
 
 class UnicodeClasses {
  public:
-  /// The table, made on first use from PCRE2's properties, so that both agree.
+  /// The table, of kUnicodeOfPatterns, made on first use.
   static const UnicodeClasses& instance();
 
   RuneClass of(char32_t rune) const { return table_[rune]; }

@@ -1,25 +1,27 @@
 #include "data/unicode_form.h"
 
 #include <cstring>
-#include <memory>
 
-#include <unicode/brkiter.h>
 #include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/uniset.h>
-#include <unicode/utext.h>
 
 #include "base/error.h"
+#include "data/unicode_version.h"
 #include "data/utf8.h"
 
 namespace bessemer::data {
 namespace {
 
-constexpr std::uint8_t kUnicodeOfHuggingFace = 9;
-
 void check(UErrorCode code) {
   if (U_FAILURE(code)) fail("ICU: {}", u_errorName(code));
+}
+
+bool known_to(UnicodeVersion version, UChar32 point) {
+  UVersionInfo age;
+  u_charAge(point, age);
+  return 10 * age[0] + age[1] <= version;
 }
 
 const icu::UnicodeSet& known_characters() {
@@ -61,17 +63,6 @@ const icu::Normalizer2& normalizer(UnicodeForm form) {
   }
 }
 
-std::unique_ptr<icu::BreakIterator> new_grapheme_iterator() {
-  static const std::unique_ptr<icu::BreakIterator> prototype = [] {
-    UErrorCode code = U_ZERO_ERROR;
-    std::unique_ptr<icu::BreakIterator> made(
-        icu::BreakIterator::createCharacterInstance(icu::Locale::getRoot(), code));
-    check(code);
-    return made;
-  }();
-  return std::unique_ptr<icu::BreakIterator>(prototype->clone());
-}
-
 }  // namespace
 
 bool is_ascii(std::string_view text) {
@@ -106,35 +97,23 @@ bool is_mark(char32_t rune) {
   if (rune == 0x1CF2 || rune == 0x1CF3) return true;
   if (rune == 0x111C9) return false;
   if ((U_GET_GC_MASK(point) & U_GC_M_MASK) == 0) return false;
-  UVersionInfo age;
-  u_charAge(point, age);
-  return age[0] <= kUnicodeOfHuggingFace;
+  return known_to(kUnicodeOfForms, point);
 }
 
 void append_lowercase(std::string& out, char32_t rune) {
   // The one character whose lower case, without context, is two (SpecialCasing.txt).
   constexpr char32_t kCapitalIWithDot = 0x130;
-  if (rune == kCapitalIWithDot) {
+  const auto point = static_cast<UChar32>(rune);
+  if (rune < 0x80) {
+    out.push_back(static_cast<char>(rune >= 'A' && rune <= 'Z' ? rune + ('a' - 'A') : rune));
+  } else if (rune == kCapitalIWithDot) {
     out += "i\u0307";
+  } else if (const Younger* const range = find_younger(younger_lower_cases(), rune)) {
+    append_utf8(out, range->like + (rune - range->first));
   } else {
-    append_utf8(out, static_cast<char32_t>(u_tolower(static_cast<UChar32>(rune))));
+    append_utf8(out,
+                known_to(kUnicodeOfRust, point) ? static_cast<char32_t>(u_tolower(point)) : rune);
   }
-}
-
-std::vector<std::size_t> grapheme_ends(std::string_view text) {
-  const auto iterator = new_grapheme_iterator();
-  UErrorCode code = U_ZERO_ERROR;
-  UText opened = UTEXT_INITIALIZER;
-  utext_openUTF8(&opened, text.data(), static_cast<std::int64_t>(text.size()), &code);
-  iterator->setText(&opened, code);
-  check(code);
-  std::vector<std::size_t> ends;
-  iterator->first();
-  for (auto at = iterator->next(); at != icu::BreakIterator::DONE; at = iterator->next()) {
-    ends.push_back(static_cast<std::size_t>(at));
-  }
-  utext_close(&opened);
-  return ends;
 }
 
 bool is_valid_utf8(std::string_view text) {

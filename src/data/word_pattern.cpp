@@ -143,19 +143,19 @@ std::size_t end_of_run(std::string_view text, std::size_t at, bool valid) {
 
 }  // namespace
 
-WordPattern::WordPattern(std::string pattern, Engine engine)
+WordPattern::WordPattern(std::string pattern, Engine engine, UnicodeVersion unicode)
     : pattern_(std::move(pattern)),
       scanner_(Scanner::pcre2),
       classes_(&UnicodeClasses::instance()) {
   if (pattern_.empty()) {
     scanner_ = Scanner::none;
-  } else if (engine == Engine::automatic) {
+  } else if (engine == Engine::automatic && unicode == kUnicodeOfPatterns) {
     if (pattern_ == kGpt2Pattern) scanner_ = Scanner::gpt2;
     if (pattern_ == kLlama3Pattern) scanner_ = Scanner::llama3;
     if (pattern_ == kQwen2Pattern) scanner_ = Scanner::qwen2;
     if (pattern_ == kCl100kPattern) scanner_ = Scanner::cl100k;
   }
-  if (scanner_ == Scanner::pcre2) regex_ = std::make_unique<Regex>(pattern_);
+  if (scanner_ == Scanner::pcre2) regex_ = std::make_unique<Regex>(pattern_, unicode);
 }
 
 WordPattern::Words::Words(const WordPattern& pretokenizer) : owner_(&pretokenizer) {
@@ -197,9 +197,9 @@ std::size_t WordPattern::Words::next_match() {
     }
     valid_begin_ = at_;
     valid_end_ = end_of_run(text_, at_, true);
+    matcher_->start(text_.substr(valid_begin_, valid_end_ - valid_begin_));
   }
-  const auto valid = text_.substr(valid_begin_, valid_end_ - valid_begin_);
-  const auto match = matcher_->find(valid, at_ - valid_begin_);
+  const auto match = matcher_->find(at_ - valid_begin_);
   if (!match) return valid_end_;
   match_end_ = valid_begin_ + match->second;
   return match->first > at_ - valid_begin_ ? valid_begin_ + match->first : match_end_;

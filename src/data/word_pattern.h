@@ -35,12 +35,15 @@ class WordPattern {
   enum class Engine { automatic, pcre2 };  // pcre2: no hand-written scanner, for comparison
 
   /// An empty pattern cuts nothing: each text is one word. InputError for a broken pattern.
-  explicit WordPattern(std::string pattern, Engine engine = Engine::automatic);
+  explicit WordPattern(std::string pattern, Engine engine = Engine::automatic,
+                       UnicodeVersion unicode = kUnicodeOfPatterns);
 
   const std::string& pattern() const { return pattern_; }
 
   /// Whether a text may be cut into pieces as `ReaderOptions::piece_bytes` says.
-  bool cuttable() const { return scanner_ != Scanner::none && scanner_ != Scanner::pcre2; }
+  bool cuttable() const {
+    return (scanner_ != Scanner::none && scanner_ != Scanner::pcre2) || pattern_ == kO200kPattern;
+  }
 
   /// The words of one text after another; for one thread.
   class Words {

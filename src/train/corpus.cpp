@@ -157,26 +157,25 @@ void forget_blocks(const Corpus& corpus) {
   }
 }
 
-std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,
-                                                         const std::filesystem::path& tokenizer,
-                                                         std::int64_t sequence_length,
+std::shared_ptr<const data::Dataset> open_for_evaluation(const EvaluationData& data,
                                                          const std::filesystem::path& work) {
-  std::filesystem::path prefix = path;
-  if (!is_token_file(path)) {
+  std::filesystem::path prefix = data.source.path;
+  if (!is_token_file(prefix)) {
     data::BuildOptions options;
     options.directory = work;
-    options.tokenizer = tokenizer;
-    options.sources = {{"evaluation", path.string()}};
+    options.tokenizer = data.tokenizer;
+    options.text_key = data.text_key;
+    options.sources = {data.source};
     prefix = build_shown(options).sources.front().prefix;
   }
-  const data::Tokenizer loaded = data::load_tokenizer(tokenizer);
+  const data::Tokenizer loaded = data::load_tokenizer(data.tokenizer);
   const auto tokens =
       std::make_shared<const data::IndexedDataset>(data::IndexedDataset::open(prefix));
   data::DatasetOptions dataset;
-  dataset.sequence_length = sequence_length;
+  dataset.sequence_length = data.sequence_length;
   dataset.end_of_text = loaded.end_of_text();
   dataset.vocabulary = loaded.vocabulary_size();
-  dataset.layouts = work / "evaluation";
+  dataset.layouts = work / data.source.name;
   return std::make_shared<const data::Dataset>(tokens, data::all_documents(*tokens),
                                                for_evaluation(dataset),
                                                data::LossMask::open(prefix, tokens->tokens()));

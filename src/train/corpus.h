@@ -55,11 +55,17 @@ void reach(const Corpus& corpus, std::uint64_t sequence);
 /// Gives back memory that only reading the sources here takes: for who lets other processes read.
 void forget_blocks(const Corpus& corpus);
 
-/// One dataset over all documents of a text, JSONL or token-file path, in the corpus's order; for
-/// `bessemer eval`. `work` is a directory for the token files.
-std::shared_ptr<const data::Dataset> open_for_evaluation(const std::filesystem::path& path,
-                                                         const std::filesystem::path& tokenizer,
-                                                         std::int64_t sequence_length,
+/// What `bessemer eval` reads.
+struct EvaluationData {
+  data::CorpusSource source;  // text, JSONL, or the prefix of token files
+  std::string text_key = "text";
+  std::filesystem::path tokenizer;
+  std::int64_t sequence_length = 0;
+};
+
+/// One dataset over all documents of the source, in the corpus's order. `work` is a directory for
+/// its token files.
+std::shared_ptr<const data::Dataset> open_for_evaluation(const EvaluationData& data,
                                                          const std::filesystem::path& work);
 
 }  // namespace bessemer::train

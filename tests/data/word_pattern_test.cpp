@@ -1,5 +1,6 @@
 #include "data/word_pattern.h"
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -7,6 +8,7 @@
 
 #include "base/error.h"
 #include "data/random_text.h"
+#include "data/source.h"
 #include "data/utf8.h"
 
 namespace bessemer::data {
@@ -86,6 +88,31 @@ TEST(WordPattern, EveryCodePointHasTheClassThatPcre2Gives) {
     text += rune % 2 == 0 ? 'a' : '!';
   }
   EXPECT_EQ(words_of(scanner, text), words_of(reference, text));
+}
+
+// What makes it right to encode a long document in pieces.
+TEST(WordPattern, PiecesHaveTheWordsOfTheWhole) {
+  std::size_t cuts = 0;
+  for (const std::string_view pattern :
+       {kGpt2Pattern, kLlama3Pattern, kQwen2Pattern, kCl100kPattern, kO200kPattern}) {
+    const WordPattern words{std::string(pattern)};
+    ASSERT_TRUE(words.cuttable());
+    for (std::uint64_t seed = 0; seed < 300; ++seed) {
+      std::string text;
+      for (std::uint64_t i = 0; i < 12; ++i) {
+        text += random_fragments(100 * seed + i, 1 + seed % 4, seed % 2 == 1);
+        text += std::array{"!\n/x", "a\nb", ")\n'", "1\n2", "\n\n", "'\nS"}[(seed + i) % 6];
+      }
+      Strings pieces;
+      std::size_t begin = 0;
+      for (std::size_t cut; (cut = find_cut(text, begin)) != text.npos; begin = cut, ++cuts) {
+        for (auto& word : words_of(words, text.substr(begin, cut - begin))) pieces.push_back(word);
+      }
+      for (auto& word : words_of(words, text.substr(begin))) pieces.push_back(word);
+      ASSERT_EQ(pieces, words_of(words, text)) << "seed " << seed << ", pattern " << pattern;
+    }
+  }
+  EXPECT_GT(cuts, 1000u);
 }
 
 TEST(WordPattern, WordsAreTheWholeText) {
