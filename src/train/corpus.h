@@ -9,37 +9,14 @@
 #include "config/run_config.h"
 #include "data/dataset.h"
 #include "data/mixture.h"
-#include "data/raw_dataset.h"
 #include "data/tokenizer.h"
+#include "train/training_source.h"
 
 namespace bessemer::train {
 
 struct ValidationSource {
   std::string name;
   std::shared_ptr<const data::Dataset> dataset;
-};
-
-/// A source of the run file with the documents that train: token files, or raw.
-struct TrainingSource {
-  std::string name;
-  std::filesystem::path prefix;  // of its token files
-  std::shared_ptr<const data::IndexedDataset> tokens;
-  std::shared_ptr<const data::Dataset> dataset;
-  std::shared_ptr<const data::LossMask> loss;   // null: all tokens are trained
-  std::shared_ptr<const data::RawDataset> raw;  // tokenized on the fly; then none of the above
-
-  std::shared_ptr<const data::SequenceSource> sequences() const {
-    if (raw) return raw;
-    return dataset;
-  }
-  /// Of an epoch. Of a raw source, this may have to tokenize all of it.
-  std::uint64_t epoch() const { return raw ? raw->sequences() : dataset->sequences(); }
-};
-
-/// What reading token files needs of the tokenizer that made them.
-struct TokenIds {
-  std::int32_t end_of_text = 0;
-  std::int32_t vocabulary = 0;  // one more than the highest id
 };
 
 struct Corpus {
@@ -77,13 +54,6 @@ void reach(const Corpus& corpus, std::uint64_t sequence);
 
 /// Gives back memory that only reading the sources here takes: for who lets other processes read.
 void forget_blocks(const Corpus& corpus);
-
-/// One source of such a run alone, as it trains: for a process that reads nothing else. The
-/// tokenizer is loaded only where it is tokenized on the fly; what is learned of such a source is
-/// written down for the others.
-std::shared_ptr<const data::SequenceSource> open_training_source(const config::RunConfig& config,
-                                                                 std::size_t source,
-                                                                 const TokenIds& ids);
 
 /// What `bessemer eval` reads.
 struct EvaluationData {

@@ -98,8 +98,7 @@ data::LoaderOptions loader_options(const config::RunConfig& config, const Corpus
 }
 
 int most_workers(const config::DataConfig& data, const config::DataSource& source) {
-  const bool alone = *data.workers == config::Workers::processes &&
-                     source.tokenize == config::Tokenize::on_the_fly;
+  const bool alone = *data.workers == config::Workers::processes && is_raw(source);
   return alone ? 1 : static_cast<int>(*data.worker_count);
 }
 

@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "data/raw_dataset.h"
 #include "data/source.h"
+#include "train/data_options.h"
 #include "train/delivery.h"
 
 namespace bessemer::train {
@@ -22,10 +23,6 @@ constexpr std::size_t kToken = 240;         // text, merge, places in tables
 constexpr std::size_t kTokenAsRead = 600;   // with what its file is parsed into
 constexpr std::size_t kEncoder = 4 * kMiB;  // the words it keeps
 constexpr std::size_t kBlocksInMaking = 3;  // text and tokens of a block in the making, in blocks
-
-bool is_raw(const config::DataSource& source) {
-  return source.tokenize == config::Tokenize::on_the_fly;
-}
 
 // As far as it is there already: nothing has to be for a plan.
 std::size_t text_bytes(const config::DataSource& source) {
