@@ -8,11 +8,12 @@ tokenizers saves it, the second in the shape of Llama 3's file) and, for each, N
 """
 
 import json
+import os
 import pathlib
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parent))  # models hold their paths
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
