@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -15,9 +14,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/command.h"
-#include "cost/machine.h"
-#include "train/compile.h"
+#include "cli/calibrated_command.h"
 
 namespace bessemer::cli {
 namespace {
@@ -45,12 +42,10 @@ global_batch_size = 4
 evaluate_every = 0
 )";
 
-class DeliveryTest : public CommandTest {
+class DeliveryTest : public CalibratedCommandTest {
  protected:
   void SetUp() override {
-    CommandTest::SetUp();
-    ::setenv("XDG_CACHE_HOME", (directory() / "cache").c_str(), 1);
-    cost::save(cost::describe_here(), train::calibration_path());
+    CalibratedCommandTest::SetUp();
     for (const char* animal : {"cat", "dog"}) {
       std::string text;
       for (int i = 0; i < 100; ++i) {
@@ -59,10 +54,6 @@ class DeliveryTest : public CommandTest {
       write(fmt::format("{}s.txt", animal), text);
     }
     write("run.toml", kRun);
-  }
-  void TearDown() override {
-    ::unsetenv("XDG_CACHE_HOME");
-    CommandTest::TearDown();
   }
 
   /// Exit status of the built program.

@@ -1,11 +1,8 @@
 // `bessemer eval` reads its data as the run read its own.
-#include <cstdlib>
 
 #include <fmt/format.h>
 
-#include "cli/command.h"
-#include "cost/machine.h"
-#include "train/compile.h"
+#include "cli/calibrated_command.h"
 
 namespace bessemer::cli {
 namespace {
@@ -35,12 +32,10 @@ evaluate_every = 0
 level = "warn"
 )";
 
-class EvalTest : public CommandTest {
+class EvalTest : public CalibratedCommandTest {
  protected:
   void SetUp() override {
-    CommandTest::SetUp();
-    ::setenv("XDG_CACHE_HOME", (directory() / "cache").c_str(), 1);
-    cost::save(cost::describe_here(), train::calibration_path());  // nothing is measured
+    CalibratedCommandTest::SetUp();
     std::string talks, texts;
     for (int i = 0; i < 40; ++i) {
       talks += fmt::format(
@@ -54,10 +49,6 @@ class EvalTest : public CommandTest {
     write("talks.jsonl", talks);
     write("others.jsonl", talks);
     write("texts.jsonl", texts);
-  }
-  void TearDown() override {
-    ::unsetenv("XDG_CACHE_HOME");
-    CommandTest::TearDown();
   }
 
   void train(const std::string& sources) {

@@ -2,7 +2,6 @@
 // resident size the system tells when they end.
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 
 #include <sys/resource.h>
@@ -14,7 +13,7 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
-#include "cli/command.h"
+#include "cli/calibrated_command.h"
 #include "cost/machine.h"
 #include "train/compile.h"
 
@@ -131,20 +130,15 @@ Peaks peaks_of(const std::vector<std::string>& arguments) {
   return peaks;
 }
 
-class MemoryTest : public CommandTest {
+class MemoryTest : public CalibratedCommandTest {
  protected:
   void SetUp() override {
-    CommandTest::SetUp();
-    ::setenv("XDG_CACHE_HOME", (directory() / "cache").c_str(), 1);
-    cost::MachineDescription machine = cost::describe_here();  // nothing is measured
+    CalibratedCommandTest::SetUp();
+    cost::MachineDescription machine = cost::describe_here();  // nor is a directory
     machine.directories["."] = {1e9, 1e9};
     cost::save(machine, train::calibration_path());
     write("my.txt", text(200'000));
     write("run.toml", kRun);
-  }
-  void TearDown() override {
-    ::unsetenv("XDG_CACHE_HOME");
-    CommandTest::TearDown();
   }
 
   static std::string text(std::uint64_t bytes) {

@@ -1,10 +1,7 @@
 // One small model through every command that uses a run.
-#include <cstdlib>
 
 #include "base/rng.h"
-#include "cli/command.h"
-#include "cost/machine.h"
-#include "train/compile.h"
+#include "cli/calibrated_command.h"
 
 namespace bessemer::cli {
 namespace {
@@ -28,20 +25,14 @@ evaluate_every = 0
 level = "warn"
 )";
 
-class RunTest : public CommandTest {
+class RunTest : public CalibratedCommandTest {
  protected:
   void SetUp() override {
-    CommandTest::SetUp();
-    ::setenv("XDG_CACHE_HOME", (directory() / "cache").c_str(), 1);
-    cost::save(cost::describe_here(), train::calibration_path());  // nothing is measured
+    CalibratedCommandTest::SetUp();
     std::string text;
     for (int i = 0; i < 100; ++i) text += "the cat sat on the mat, then the rat sat there\n";
     write("my.txt", text);
     write("run.toml", kRun);
-  }
-  void TearDown() override {
-    ::unsetenv("XDG_CACHE_HOME");
-    CommandTest::TearDown();
   }
 
   void expect_done(const std::vector<std::string>& arguments) {

@@ -1,5 +1,6 @@
 """What the peer tests share: the programs under test, and tiny random models."""
 
+import importlib
 import pathlib
 import subprocess
 import sys
@@ -12,6 +13,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "bench" / "peers"))
 
 VOCABULARY = 211
+
+
+def optional(name):
+    """A module, or None where this Python has none of that name."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
 
 transformers.utils.logging.disable_progress_bar()
 

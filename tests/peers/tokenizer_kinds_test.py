@@ -14,14 +14,8 @@ import tokenizer_test
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         trainers)
 
-try:
-    import tiktoken
-except ImportError:
-    tiktoken = None
-try:
-    import sentencepiece
-except ImportError:
-    sentencepiece = None
+tiktoken = support.optional("tiktoken")
+sentencepiece = support.optional("sentencepiece")
 
 TEXTS = 400
 SPACE = "\u2581"

@@ -22,14 +22,8 @@ import support
 import tokenizer_test
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-try:
-    import tiktoken
-except ImportError:
-    tiktoken = None
-try:
-    import sentencepiece
-except ImportError:
-    sentencepiece = None
+tiktoken = support.optional("tiktoken")
+sentencepiece = support.optional("sentencepiece")
 
 # Around each character but those that come in great numbers and are all alike (ideographs, syllables,
 # private use, what is not assigned yet), which have one such text.
