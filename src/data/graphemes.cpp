@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <span>
 #include <string>
 
 #include <unicode/brkiter.h>
@@ -10,15 +9,12 @@
 #include <unicode/utext.h>
 
 #include "base/error.h"
+#include "data/icu.h"
 #include "data/unicode_version.h"
 #include "data/utf8.h"
 
 namespace bessemer::data {
 namespace {
-
-void check(UErrorCode code) {
-  if (U_FAILURE(code)) fail("ICU: {}", u_errorName(code));
-}
 
 std::unique_ptr<icu::BreakIterator> new_iterator() {
   static const std::unique_ptr<icu::BreakIterator> prototype = [] {
@@ -31,13 +27,6 @@ std::unique_ptr<icu::BreakIterator> new_iterator() {
   return std::unique_ptr<icu::BreakIterator>(prototype->clone());
 }
 
-bool is_in(std::span<const RuneRange> ranges, char32_t rune) {
-  const auto behind =
-      std::upper_bound(ranges.begin(), ranges.end(), rune,
-                       [](char32_t value, const RuneRange& range) { return value < range.first; });
-  return behind != ranges.begin() && rune <= (behind - 1)->last;
-}
-
 /// Rule GB9c, which ICU has had only of late: no cluster ends in front of a consonant that a
 /// virama, with marks beside it, joins to the one before.
 class Conjuncts {
@@ -45,12 +34,12 @@ class Conjuncts {
   /// Takes the next character of a text, with what it is looked up as: whether it is joined so to
   /// what stands in front of it.
   bool joins(char32_t rune, char32_t known_as) {
-    if (is_in(conjunct_consonants(), rune)) {
+    if (find_range(conjunct_consonants(), rune) != nullptr) {
       const bool joined = place_ == Place::behind_linker;
       place_ = Place::behind_consonant;
       return joined;
     }
-    if (place_ != Place::elsewhere && is_in(conjunct_linkers(), rune)) {
+    if (place_ != Place::elsewhere && find_range(conjunct_linkers(), rune) != nullptr) {
       place_ = Place::behind_linker;
     } else if (!extends(known_as)) {
       place_ = Place::elsewhere;

@@ -14,10 +14,6 @@ namespace {
 constexpr std::string_view kNoWhiteSpace =
     R"(\x00-\x08\x0e-\x1f\x21-\x84\x86-\x9f\xa1-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 
-/// \w outside a class: there Oniguruma has some numbers of Latin-1 in it that are no decimal
-/// digits.
-std::string word_characters() { return std::string(kWordCharacters) + R"(\xb2\xb3\xb9\xbc-\xbe)"; }
-
 class Translation {
  public:
   explicit Translation(std::string_view pattern) : pattern_(pattern) {
@@ -39,7 +35,6 @@ class Translation {
   void copy(std::size_t n) { put(pattern_.substr(at_, n), n); }
 
   void translate() {
-    const std::string word = word_characters();
     if (comes("[")) {
       in_class_ = true;
       copy(comes("[^") ? 2 : 1);
@@ -51,13 +46,13 @@ class Translation {
     } else if (comes(R"(\S)")) {
       put(fmt::format("[^{}]", kWhiteSpace), 2);
     } else if (comes(R"(\w)")) {
-      put(fmt::format("[{}]", word), 2);
+      put(fmt::format("[{}]", word_), 2);
     } else if (comes(R"(\W)")) {
-      put(fmt::format("[^{}]", word), 2);
+      put(fmt::format("[^{}]", word_), 2);
     } else if (comes(R"(\b)")) {
-      put(fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", word), 2);
+      put(fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", word_), 2);
     } else if (comes(R"(\B)")) {
-      put(fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", word), 2);
+      put(fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", word_), 2);
     } else {
       translate_either();
     }
@@ -108,6 +103,9 @@ class Translation {
     if (comes("~")) refuse("(?~");
   }
 
+  /// \w outside a class: there Oniguruma has some numbers of Latin-1 in it that are no decimal
+  /// digits.
+  const std::string word_ = std::string(kWordCharacters) + R"(\xb2\xb3\xb9\xbc-\xbe)";
   std::string_view pattern_;
   std::size_t at_ = 0;
   bool in_class_ = false;

@@ -7,22 +7,12 @@
 #include <unicode/uchar.h>
 #include <unicode/uniset.h>
 
-#include "base/error.h"
+#include "data/icu.h"
 #include "data/unicode_version.h"
 #include "data/utf8.h"
 
 namespace bessemer::data {
 namespace {
-
-void check(UErrorCode code) {
-  if (U_FAILURE(code)) fail("ICU: {}", u_errorName(code));
-}
-
-bool known_to(UnicodeVersion version, UChar32 point) {
-  UVersionInfo age;
-  u_charAge(point, age);
-  return 10 * age[0] + age[1] <= version;
-}
 
 const icu::UnicodeSet& known_characters() {
   static const icu::UnicodeSet set = [] {
@@ -97,7 +87,7 @@ bool is_mark(char32_t rune) {
   if (rune == 0x1CF2 || rune == 0x1CF3) return true;
   if (rune == 0x111C9) return false;
   if ((U_GET_GC_MASK(point) & U_GC_M_MASK) == 0) return false;
-  return known_to(kUnicodeOfForms, point);
+  return age_of(rune) <= kUnicodeOfForms;
 }
 
 void append_lowercase(std::string& out, char32_t rune) {
@@ -108,11 +98,11 @@ void append_lowercase(std::string& out, char32_t rune) {
     out.push_back(static_cast<char>(rune >= 'A' && rune <= 'Z' ? rune + ('a' - 'A') : rune));
   } else if (rune == kCapitalIWithDot) {
     out += "i\u0307";
-  } else if (const Younger* const range = find_younger(younger_lower_cases(), rune)) {
+  } else if (const Younger* const range = find_range(younger_lower_cases(), rune)) {
     append_utf8(out, range->like + (rune - range->first));
   } else {
     append_utf8(out,
-                known_to(kUnicodeOfRust, point) ? static_cast<char32_t>(u_tolower(point)) : rune);
+                age_of(rune) <= kUnicodeOfRust ? static_cast<char32_t>(u_tolower(point)) : rune);
   }
 }
 

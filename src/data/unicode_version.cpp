@@ -35,9 +35,7 @@ UnicodeVersion version_of(const UVersionInfo& version) { return 10 * version[0] 
 std::vector<std::uint8_t> make_ages() {
   std::vector<std::uint8_t> ages(kCodePoints);
   for (char32_t rune = 0; rune < kCodePoints; ++rune) {
-    UVersionInfo age;
-    u_charAge(static_cast<UChar32>(rune), age);
-    ages[rune] = static_cast<std::uint8_t>(version_of(age));
+    ages[rune] = static_cast<std::uint8_t>(age_of(rune));
   }
   for (const Younger& range : younger_characters()) {
     if (range.version == kOld) continue;
@@ -50,12 +48,10 @@ std::vector<std::uint8_t> make_ages() {
 
 }  // namespace
 
-const Younger* find_younger(std::span<const Younger> table, char32_t rune) {
-  const auto behind =
-      std::upper_bound(table.begin(), table.end(), rune,
-                       [](char32_t value, const Younger& range) { return value < range.first; });
-  if (behind == table.begin() || (behind - 1)->last < rune) return nullptr;
-  return &*(behind - 1);
+UnicodeVersion age_of(char32_t rune) {
+  UVersionInfo age;
+  u_charAge(static_cast<UChar32>(rune), age);
+  return version_of(age);
 }
 
 UnicodeVersion unicode_of_icu() {
@@ -88,7 +84,7 @@ StandIns::StandIns(UnicodeVersion wanted, UnicodeVersion tables)
 
 char32_t StandIns::operator()(char32_t rune) const {
   if (!has_one_[rune]) return rune;
-  const Younger* const range = find_younger(younger_characters(), rune);
+  const Younger* const range = find_range(younger_characters(), rune);
   const bool known = range != nullptr && range->version <= wanted_;
   return known ? range->like : kUnassigned[utf8_length(rune)];
 }

@@ -8,6 +8,7 @@
 // Needs ICU with Unicode 14 or later, and PCRE2 likewise.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,6 +27,9 @@ inline constexpr UnicodeVersion kUnicodeOfPunctuation = 80;  // the Punctuation 
 
 /// The version of ICU's tables.
 UnicodeVersion unicode_of_icu();
+
+/// The version that a character came with, as ICU knows it; 0: not assigned.
+UnicodeVersion age_of(char32_t rune);
 
 class StandIns {
  public:
@@ -64,6 +68,13 @@ std::span<const RuneRange> conjunct_consonants();  // property Indic_Conjunct_Br
 std::span<const RuneRange> conjunct_linkers();
 
 /// The entry of `rune` in such a table; null: none.
-const Younger* find_younger(std::span<const Younger> table, char32_t rune);
+template <typename Range>
+const Range* find_range(std::span<const Range> table, char32_t rune) {
+  const auto behind =
+      std::upper_bound(table.begin(), table.end(), rune,
+                       [](char32_t value, const Range& range) { return value < range.first; });
+  if (behind == table.begin() || (behind - 1)->last < rune) return nullptr;
+  return &*(behind - 1);
+}
 
 }  // namespace bessemer::data
