@@ -54,9 +54,9 @@ Model model_of(const std::string& run) {
   constexpr int kVocabularyOfTheExample = 32000;  // where the run file has none
   const auto architecture =
       models::resolve(config.model, kVocabularyOfTheExample, config.data.sequence_length);
-  const bool bf16 = config.precision.recipe == config::Recipe::bf16;
   const auto pairs = train::token_pairs(config, architecture, train::measured_machine());
-  return {architecture, bf16 ? DType::bf16 : DType::fp32, {static_cast<double>(pairs), 1}};
+  return {
+      architecture, train::compute_dtype(config.precision.recipe), {static_cast<double>(pairs), 1}};
 }
 
 // One kernel with its buffers; small floats everywhere, integers as they are given.

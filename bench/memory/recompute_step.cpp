@@ -243,25 +243,17 @@ void print_table(const std::vector<Contender>& contenders) {
   }
 }
 
-// Seconds of each op of one plan: of its instructions that were timed, or as predicted.
-using OpSeconds = std::map<std::string, double>;
+struct OpSeconds {
+  double measured = 0, predicted = 0;
+};
 
-OpSeconds measured_by_op(const Contender& contender) {
-  OpSeconds ops;
+// Of each op of one plan, its instructions that were timed.
+std::map<std::string, OpSeconds> seconds_by_op(const Contender& contender) {
+  std::map<std::string, OpSeconds> ops;
   for (const auto& [part, seconds] : contender.by_instruction) {
-    const plan::Instruction& instruction =
-        contender.plan.program(part.first).instructions[part.second];
-    ops[instruction.op] += median(seconds);
-  }
-  return ops;
-}
-
-OpSeconds predicted_by_op(const Contender& contender) {
-  OpSeconds ops;
-  for (const auto& [part, seconds] : contender.by_instruction) {
-    const plan::Instruction& instruction =
-        contender.plan.program(part.first).instructions[part.second];
-    ops[instruction.op] += instruction.seconds;
+    const plan::Instruction& i = contender.plan.program(part.first).instructions[part.second];
+    ops[i.op].measured += median(seconds);
+    ops[i.op].predicted += i.seconds;
   }
   return ops;
 }
@@ -273,18 +265,18 @@ void print_ops(const std::vector<Contender>& contenders) {
   std::cout << "\n|---|";
   for (std::size_t i = 0; i < contenders.size(); ++i) std::cout << "---|---|";
   std::cout << '\n';
-  std::vector<OpSeconds> measured, predicted;
-  for (const Contender& c : contenders) {
-    measured.push_back(measured_by_op(c));
-    predicted.push_back(predicted_by_op(c));
+  std::map<std::string, std::vector<OpSeconds>> table;  // by op, then by contender
+  for (std::size_t c = 0; c < contenders.size(); ++c) {
+    for (const auto& [op, seconds] : seconds_by_op(contenders[c])) {
+      table.try_emplace(op, contenders.size()).first->second[c] = seconds;
+    }
   }
-  OpSeconds all;
-  for (const OpSeconds& ops : measured) all.insert(ops.begin(), ops.end());
-  for (const auto& [op, first] : all) {
-    std::cout << fmt::format("| {} | {:.3f} s | {:.3f} s |", op, measured[0][op], predicted[0][op]);
-    for (std::size_t i = 1; i < contenders.size(); ++i) {
-      std::cout << fmt::format(" {:+.3f} s | {:+.3f} s |", measured[i][op] - measured[0][op],
-                               predicted[i][op] - predicted[0][op]);
+  for (const auto& [op, seconds] : table) {
+    const OpSeconds& none = seconds.front();
+    std::cout << fmt::format("| {} | {:.3f} s | {:.3f} s |", op, none.measured, none.predicted);
+    for (std::size_t c = 1; c < seconds.size(); ++c) {
+      std::cout << fmt::format(" {:+.3f} s | {:+.3f} s |", seconds[c].measured - none.measured,
+                               seconds[c].predicted - none.predicted);
     }
     std::cout << '\n';
   }

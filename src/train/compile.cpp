@@ -30,6 +30,10 @@ passes::Recipe recipe_of(config::Recipe recipe) {
   return recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
 }
 
+DType compute_dtype(config::Recipe recipe) {
+  return recipe == config::Recipe::bf16 ? DType::bf16 : DType::fp32;
+}
+
 GenerationGraphs generation_graphs(const models::Architecture& architecture, passes::Recipe recipe,
                                    std::int64_t cache_length, passes::Runner& runner) {
   GenerationGraphs graphs;

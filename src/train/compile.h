@@ -40,6 +40,9 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
 
 passes::Recipe recipe_of(config::Recipe recipe);
 
+/// What products and attention compute in.
+DType compute_dtype(config::Recipe recipe);
+
 /// Bytes of main memory: what the device and the host tier share on this backend.
 std::size_t memory_of_this_machine();
 

@@ -11,6 +11,7 @@
 #include "config/parse.h"
 #include "data/row_process.h"
 #include "models/architecture.h"
+#include "train/compile.h"
 
 namespace bessemer::train {
 namespace {
@@ -44,8 +45,7 @@ data::WorkerPolicy policy_of(const config::DataConfig& data) {
 
 std::int64_t token_pairs(const config::RunConfig& config, const models::Architecture& a,
                          const cost::MachineDescription& machine) {
-  const bool bf16 = config.precision.recipe == config::Recipe::bf16;
-  const DType compute = bf16 ? DType::bf16 : DType::fp32;
+  const DType compute = compute_dtype(config.precision.recipe);
   const double token = models::training_flops_per_token(a, 0) / machine.layer_flops(compute);
   constexpr int kFlops = 14;  // of a pair and a number of a head: two products forward, five back
   const auto numbers = static_cast<double>(a.layers * a.heads * a.head_dim);

@@ -233,8 +233,7 @@ class Trainer {
     }
     m.tokens_per_second = static_cast<double>(tokens) / m.step_seconds;
     if (compiled_.plan.machine.measured) {
-      const DType dtype =
-          config_.precision.recipe == config::Recipe::bf16 ? DType::bf16 : DType::fp32;
+      const DType dtype = compute_dtype(config_.precision.recipe);
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
     m.peak_bytes_predicted = predicted_bytes_;
