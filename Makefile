@@ -40,7 +40,7 @@ lint: deps ## check layering, formatting and a chosen set of clang-tidy checks
 	tools/lint
 
 format: deps ## bring every source file to .clang-format
-	find src tests bench -name '*.h' -o -name '*.cpp' | xargs clang-format -i
+	find src tests bench -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | xargs clang-format -i
 
 install: build ## install to PREFIX (/usr/local)
 	cmake --install build --prefix $(PREFIX)

@@ -3,6 +3,7 @@
 
 function(bessemer_room name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/cuda/(driver|null)/")  # bessemer_cuda_kernels takes one
   if(NOT sources)
     add_library(bessemer_${name} INTERFACE)
     target_include_directories(bessemer_${name} INTERFACE ${CMAKE_SOURCE_DIR}/src)
@@ -12,6 +13,20 @@ function(bessemer_room name)
   add_library(bessemer_${name} STATIC ${sources})
   target_include_directories(bessemer_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(bessemer_${name} PUBLIC ${ARGN})
+endfunction()
+
+# The CUDA kernels of a room, src/NAME/cuda/**: compiled by nvcc, beside what calls the driver; or,
+# without CUDA, as plain C++, beside the null device that runs them.
+function(bessemer_cuda_kernels name)
+  set(folder ${CMAKE_SOURCE_DIR}/src/${name}/cuda)
+  file(GLOB kernels CONFIGURE_DEPENDS ${folder}/*.cu)
+  if(BESSEMER_CUDA)
+    file(GLOB beside CONFIGURE_DEPENDS ${folder}/driver/*.cpp ${folder}/driver/*.cu)
+  else()
+    file(GLOB beside CONFIGURE_DEPENDS ${folder}/null/*.cpp)
+    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
+  endif()
+  target_sources(bessemer_${name} PRIVATE ${kernels} ${beside})
 endfunction()
 
 # One GoogleTest program for each folder under tests/.

@@ -38,14 +38,14 @@ bool is_floating(DType dtype);
 struct BFloat16 {
   std::uint16_t bits = 0;
 
-  BFloat16() = default;
-  explicit BFloat16(float value) : bits(round(value)) {}
-  explicit operator float() const {
+  constexpr BFloat16() = default;
+  constexpr explicit BFloat16(float value) : bits(round(value)) {}
+  constexpr explicit operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }
 
  private:
-  static std::uint16_t round(float value) {
+  static constexpr std::uint16_t round(float value) {
     const auto u = std::bit_cast<std::uint32_t>(value);
     if ((u & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((u >> 16) | 0x40u);
     return static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);

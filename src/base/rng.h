@@ -12,7 +12,7 @@ namespace bessemer {
 using PhiloxCounter = std::array<std::uint32_t, 4>;
 using PhiloxKey = std::array<std::uint32_t, 2>;
 
-inline PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key) {
+constexpr PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * counter[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * counter[2];
@@ -29,23 +29,23 @@ inline PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key) {
 /// (a dropout, an initialiser); `step` may carry (step, micro-batch) folded by `fold`.
 class CounterRng {
  public:
-  CounterRng(std::uint64_t seed, std::uint32_t step, std::uint32_t site)
+  constexpr CounterRng(std::uint64_t seed, std::uint32_t step, std::uint32_t site)
       : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
         step_(step),
         site_(site) {}
 
   /// Four independent 32-bit words for block `block`.
-  PhiloxCounter block(std::uint64_t block) const {
+  constexpr PhiloxCounter block(std::uint64_t block) const {
     return philox(
         {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), step_, site_},
         key_);
   }
 
   /// The 32-bit word at `index`.
-  std::uint32_t word(std::uint64_t index) const { return block(index >> 2)[index & 3]; }
+  constexpr std::uint32_t word(std::uint64_t index) const { return block(index >> 2)[index & 3]; }
 
   /// Uniform in [0, 1), 24 bits.
-  float uniform(std::uint64_t index) const {
+  constexpr float uniform(std::uint64_t index) const {
     return static_cast<float>(word(index) >> 8) * 0x1p-24f;
   }
 

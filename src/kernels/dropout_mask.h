@@ -19,7 +19,7 @@ namespace bessemer::kernels {
 /// The step word of CounterRng for one micro-batch of one step. Both are hashed to 32 bits with the
 /// finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). Two pairs share a word with
 /// probability 2^-32: they then share a mask, which does no harm.
-inline std::uint32_t fold(std::int64_t step, std::int64_t micro_batch) {
+constexpr std::uint32_t fold(std::int64_t step, std::int64_t micro_batch) {
   const auto mix = [](std::uint64_t x) {
     x += 0x9E3779B97F4A7C15u;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -63,7 +63,7 @@ class DropoutMask {
 };
 
 /// Index of the probability of query `t` and key `s` under head `h` of sequence `b`.
-inline std::uint64_t attention_dropout_index(std::int64_t b, std::int64_t h, std::int64_t t,
+constexpr std::uint64_t attention_dropout_index(std::int64_t b, std::int64_t h, std::int64_t t,
                                              std::int64_t s, std::int64_t heads,
                                              std::int64_t queries, std::int64_t keys) {
   return static_cast<std::uint64_t>(((b * heads + h) * queries + t) * keys + s);

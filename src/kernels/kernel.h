@@ -2,7 +2,8 @@
 //
 //   prepare   at planning: sees types, attributes and the machine; chooses the algorithm, states
 //             its scratch bytes, or declines with a reason (which the log shows at debug level).
-//   run       in the step: does it. Allocates nothing, throws nothing, decides nothing.
+//   run       in the step: does it. Allocates nothing, throws nothing, decides nothing. A CUDA
+//             kernel queues its work and returns; what the driver refuses it throws as an Error.
 //
 // Buffers are dense, row-major and aligned to 64 bytes unless a layout attribute says otherwise.
 // A result buffer may be the same as an operand's where the op says so (OpDefinition::in_place);
@@ -10,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,13 +25,19 @@
 
 namespace bessemer::kernels {
 
-/// Instruction sets of the machine that runs the plan.
+/// What does the arithmetic of the device tier.
+enum class Backend : std::uint8_t { cpu, cuda };
+std::string_view name_of(Backend backend);
+
+/// What the machine that runs the plan computes with. The host's processor is there on every one.
 struct Machine {
   bool avx2 = false;         // AVX2 and FMA
   bool avx512 = false;       // F, BW, DQ, VL
   bool avx512_bf16 = false;  // native bf16 dot products
   int threads = 1;
   std::size_t l2_bytes = std::size_t{1} << 20;
+  Backend device = Backend::cpu;
+  int compute_capability = 0;  // of a CUDA device, ten times: 90 is 9.0
 
   static Machine detect();
 };
@@ -51,6 +59,7 @@ struct KernelBuffers {
   std::span<const void* const> operands;
   std::span<void* const> results;
   void* scratch = nullptr;  // at least Kernel::scratch_bytes(), 64-byte aligned
+  void* stream = nullptr;   // of a CUDA kernel: where it is queued (kernels/cuda/device.h)
 
   /// Null where operand `i` is absent or beyond the list.
   template <typename T>
@@ -72,6 +81,9 @@ class Kernel {
   Kernel& operator=(const Kernel&) = delete;
   virtual ~Kernel() = default;
   virtual std::size_t scratch_bytes() const { return 0; }
+  /// Once, before the first run, where the device is: what cannot be done at planning, as
+  /// compiling for the device or asking its library for an algorithm. Error where that fails.
+  virtual void load() const {}
   virtual void run(const KernelBuffers& buffers) const = 0;
 };
 
@@ -84,6 +96,7 @@ using Prepared = std::variant<std::unique_ptr<const Kernel>, Declined>;
 struct KernelCandidate {
   std::string_view name;  // "cpu.flash_attention", "onednn.matmul", "reference"
   Prepared (*prepare)(const KernelRequest& request);
+  Backend backend = Backend::cpu;  // where its buffers lie, and what runs it
 };
 
 /// Wraps a callable `void(const KernelBuffers&)` as a prepared kernel.

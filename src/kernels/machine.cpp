@@ -5,6 +5,8 @@
 
 namespace bessemer::kernels {
 
+std::string_view name_of(Backend backend) { return backend == Backend::cuda ? "cuda" : "cpu"; }
+
 Machine Machine::detect() {
   Machine machine;
 #if defined(__x86_64__)

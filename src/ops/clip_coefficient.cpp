@@ -1,5 +1,6 @@
 // What gradients are multiplied by to keep their norm within bounds. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -29,8 +30,10 @@ OpDefinition clip_coefficient_op() {
           .gradient = nullptr,
           .work = work,
           .sharding = nullptr,
-          .candidates = {{"cpu.clip_coefficient", kernels::cpu::clip_coefficient},
-                         {"reference", kernels::reference::clip_coefficient}}};
+          .candidates = {
+              {"cpu.clip_coefficient", kernels::cpu::clip_coefficient},
+              {"cuda.clip_coefficient", kernels::cuda::clip_coefficient, kernels::Backend::cuda},
+              {"reference", kernels::reference::clip_coefficient}}};
 }
 
 }  // namespace bessemer::ops

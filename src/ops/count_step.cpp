@@ -1,5 +1,6 @@
 // Counts the steps that were not skipped. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -27,6 +28,7 @@ OpDefinition count_step_op() {
           .work = work,
           .sharding = nullptr,
           .candidates = {{"cpu.count_step", kernels::cpu::count_step},
+                         {"cuda.count_step", kernels::cuda::count_step, kernels::Backend::cuda},
                          {"reference", kernels::reference::count_step}},
           .in_place = {{0, 0}}};
 }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "ops/movement.h"
+#include "ops/tiers.h"
 #include "passes/chunk.h"
 #include "plan/assign.h"
 #include "plan/plan.h"
@@ -30,17 +31,21 @@ struct Chosen {
 
 Chosen choose_kernel(const ops::OpDefinition& op, const ops::OpUse& use,
                      const std::vector<TensorType>& results, const kernels::Machine& machine,
-                     const std::string& label) {
+                     kernels::Backend backend, const std::string& label) {
+  std::string refusals;
   for (const kernels::KernelCandidate& candidate : op.candidates) {
+    if (candidate.backend != backend) continue;
     kernels::Prepared prepared =
         candidate.prepare({use.operands, results, use.attributes, machine});
     if (auto* kernel = std::get_if<std::unique_ptr<const kernels::Kernel>>(&prepared)) {
       return {std::string(candidate.name), std::move(*kernel)};
     }
-    log::debug("{} ({}): kernel {} declined: {}", op.name, label, candidate.name,
-               std::get<kernels::Declined>(prepared).reason);
+    const std::string& reason = std::get<kernels::Declined>(prepared).reason;
+    log::debug("{} ({}): kernel {} declined: {}", op.name, label, candidate.name, reason);
+    refusals += fmt::format("; {}: {}", candidate.name, reason);
   }
-  fail("{} ({}): every kernel declined", op.name, label);
+  fail("{} ({}): no kernel of the {} backend does it{}", op.name, label, name_of(backend),
+       refusals);
 }
 
 // Places of persistent tensors by name and of data by GRAPH/name, and where each tier's transients
@@ -112,13 +117,18 @@ class ProgramLowering {
     for (const ValueId r : node.results) bound.results.push_back(buffer_of(r));
     if (ops::moves_between_tiers(node.op)) prepare_transfer(node, instruction, bound);
     if (!instruction.file) {
-      Chosen chosen = choose_kernel(op, use, results, machine_.cpu, node.label);
+      Chosen chosen = choose_kernel(op, use, results, machine_.cpu, backend_of(node), node.label);
       instruction.kernel = chosen.name;
       instruction.scratch_bytes = chosen.kernel->scratch_bytes();
       instruction.run = std::move(chosen.kernel);
     }
     program_.instructions.push_back(std::move(instruction));
     bound_.push_back(std::move(bound));
+  }
+
+  // What runs on the host tier's tensors is the processor's, also beside another device.
+  kernels::Backend backend_of(const ir::Node& node) const {
+    return ops::runs_on_host(graph_, node) ? kernels::Backend::cpu : machine_.cpu.device;
   }
 
   // A fetch or store between the device and a lower tier goes to its own stream. Between two places
@@ -177,7 +187,8 @@ class ProgramLowering {
     const Attributes attributes{{"shape", copy.type.shape}};
     const ops::OpUse use{{copy.type}, attributes};
     Chosen chosen =
-        choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu, copy.name);
+        choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu,
+                      machine_.cpu.device, copy.name);
     Instruction instruction;
     instruction.op = "copy";
     instruction.label = copy.name;

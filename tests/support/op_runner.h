@@ -27,8 +27,11 @@ inline KernelRun run_candidate(const ops::OpDefinition& op,
                                const kernels::KernelCandidate& candidate, const Operands& operands,
                                const Attributes& attributes,
                                const std::vector<std::pair<int, int>>& share = {}) {
-  return run_kernel(candidate.prepare, operands, infer_types(op.name, operands, attributes),
-                    attributes, 0, share);
+  const auto types = infer_types(op.name, operands, attributes);
+  if (candidate.backend == kernels::Backend::cuda) {
+    return run_cuda_kernel(candidate.prepare, operands, types, attributes, share);
+  }
+  return run_kernel(candidate.prepare, operands, types, attributes, 0, share);
 }
 
 /// Runs the reference; Error where it declines, which it must not.

@@ -1,0 +1,210 @@
+#include "kernels/cuda/simt.cuh"
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include <ucontext.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "kernels/cuda/null/stream.h"
+
+namespace bessemer::kernels::cuda::null {
+namespace {
+
+constexpr std::size_t kStackBytes = std::size_t{256} << 10;
+constexpr std::size_t kSlotBytes = 16;
+
+ThreadOrder order = ThreadOrder::forward;
+
+/// Where threads wait for each other: as many as are alive.
+struct Barrier {
+  int alive = 0;
+  int arrived = 0;
+  int generation = 0;
+
+  void open_if_complete() {
+    if (arrived < alive || arrived == 0) return;
+    arrived = 0;
+    ++generation;
+  }
+};
+
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<std::byte[]> stack;
+  Barrier* waits_at = nullptr;
+  int generation = 0;
+  bool done = false;
+  void* sanitizer_stack = nullptr;
+  int exchanges = 0;  // so far: tells which of two sets of slots is in use
+
+  bool can_run() const {
+    return !done && (waits_at == nullptr || waits_at->generation != generation);
+  }
+};
+
+struct Warp {
+  Barrier barrier;
+  alignas(16) std::array<std::array<std::array<std::byte, kSlotBytes>, kWarp>, 2> slots;
+};
+
+/// Runs the blocks of this operating-system thread.
+class Block {
+ public:
+  void run(int threads, std::size_t shared, const std::function<void()>& thread) {
+    begin(threads, shared);
+    thread_ = &thread;
+    for (int left = threads; left > 0;) {
+      bool moved = false;
+      for (int i = 0; i < threads; ++i) {
+        const int t = order == ThreadOrder::forward ? i : threads - 1 - i;
+        Fiber& fiber = *fibers_[static_cast<std::size_t>(t)];
+        if (!fiber.can_run()) continue;
+        moved = true;
+        enter(t);
+        left -= fiber.done ? 1 : 0;
+      }
+      require(moved, "{} threads of a block wait at barriers that the others never reach", left);
+    }
+  }
+
+  void wait(Barrier& barrier) {
+    Fiber& fiber = *fibers_[static_cast<std::size_t>(current_)];
+    fiber.waits_at = &barrier;
+    fiber.generation = barrier.generation;
+    ++barrier.arrived;
+    barrier.open_if_complete();
+    while (!fiber.can_run()) leave(fiber);
+    fiber.waits_at = nullptr;
+  }
+
+  Barrier& of_block() { return barrier_; }
+  Warp& warp() { return warps_[static_cast<std::size_t>(current_ / kWarp)]; }
+  Fiber& fiber() { return *fibers_[static_cast<std::size_t>(current_)]; }
+  std::byte* shared() { return shared_->data(); }
+
+ private:
+  void begin(int threads, std::size_t shared) {
+    require(threads > 0 && threads % kWarp == 0 && threads <= 1024,
+            "a block of {} threads: expected a multiple of {} up to 1024", threads, kWarp);
+    if (!shared_ || shared_->size() != shared) shared_ = std::make_unique<Arena>(shared);
+    barrier_ = {threads, 0, 0};
+    warps_.resize(static_cast<std::size_t>(threads / kWarp));
+    for (Warp& warp : warps_) warp.barrier = {kWarp, 0, 0};
+    while (fibers_.size() < static_cast<std::size_t>(threads)) {
+      fibers_.push_back(std::make_unique<Fiber>());
+      fibers_.back()->stack = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
+    }
+    for (int t = 0; t < threads; ++t) start(*fibers_[static_cast<std::size_t>(t)]);
+  }
+
+  static void start(Fiber& fiber) {
+    fiber.waits_at = nullptr;
+    fiber.done = false;
+    fiber.exchanges = 0;
+    ::getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStackBytes;
+    fiber.context.uc_link = nullptr;
+    ::makecontext(&fiber.context, &Block::body, 0);
+  }
+
+  void enter(int t);
+  void leave(Fiber& fiber, bool for_good = false);
+  static void body();
+
+  ucontext_t scheduler_;
+  void* scheduler_sanitizer_stack_ = nullptr;
+  const void* scheduler_stack_ = nullptr;
+  std::size_t scheduler_stack_bytes_ = 0;
+  const std::function<void()>* thread_ = nullptr;
+  int current_ = 0;
+  Barrier barrier_;
+  std::vector<Warp> warps_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::unique_ptr<Arena> shared_;
+};
+
+thread_local Block block;
+
+// AddressSanitizer follows a change of stacks where it is told.
+void tell_switch([[maybe_unused]] void** keep, [[maybe_unused]] const void* stack,
+                 [[maybe_unused]] std::size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(keep, stack, bytes);
+#endif
+}
+void tell_arrival([[maybe_unused]] void* kept, [[maybe_unused]] const void** from,
+                  [[maybe_unused]] std::size_t* bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(kept, from, bytes);
+#endif
+}
+
+void Block::enter(int t) {
+  current_ = t;
+  threadIdx = {static_cast<unsigned>(t), 0, 0};
+  Fiber& fiber = *fibers_[static_cast<std::size_t>(t)];
+  tell_switch(&scheduler_sanitizer_stack_, fiber.stack.get(), kStackBytes);
+  ::swapcontext(&scheduler_, &fiber.context);
+  tell_arrival(scheduler_sanitizer_stack_, nullptr, nullptr);
+}
+
+void Block::leave(Fiber& fiber, bool for_good) {
+  tell_switch(for_good ? nullptr : &fiber.sanitizer_stack, scheduler_stack_,
+              scheduler_stack_bytes_);
+  ::swapcontext(&fiber.context, &scheduler_);
+  tell_arrival(fiber.sanitizer_stack, nullptr, nullptr);
+}
+
+void Block::body() {
+  Block& own = block;
+  tell_arrival(nullptr, &own.scheduler_stack_, &own.scheduler_stack_bytes_);
+  (*own.thread_)();
+  Fiber& fiber = own.fiber();
+  fiber.done = true;
+  for (Barrier* barrier : {&own.barrier_, &own.warp().barrier}) {
+    --barrier->alive;
+    barrier->open_if_complete();
+  }
+  own.leave(fiber, true);
+}
+
+}  // namespace
+
+void run_grid(const Grid& grid, const std::function<void()>& thread) {
+  gridDim = {static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
+             static_cast<unsigned>(grid.z)};
+  blockDim = {static_cast<unsigned>(grid.threads), 1, 1};
+  for (unsigned z = 0; z < gridDim.z; ++z) {
+    for (unsigned y = 0; y < gridDim.y; ++y) {
+      for (unsigned x = 0; x < gridDim.x; ++x) {
+        blockIdx = {x, y, z};
+        block.run(grid.threads, grid.shared_bytes, thread);
+      }
+    }
+  }
+}
+
+void set_thread_order(ThreadOrder wanted) { order = wanted; }
+
+void wait_for_block() { block.wait(block.of_block()); }
+void wait_for_warp() { block.wait(block.warp().barrier); }
+
+void exchange(const void* mine, std::size_t bytes, int from, void* theirs) {
+  Warp& warp = block.warp();
+  // Two sets take turns: who is at its next exchange must not overwrite what others still read.
+  auto& slots = warp.slots[static_cast<std::size_t>(block.fiber().exchanges++ % 2)];
+  std::memcpy(slots[threadIdx.x % kWarp].data(), mine, bytes);
+  wait_for_warp();
+  std::memcpy(theirs, slots[static_cast<std::size_t>(from % kWarp)].data(), bytes);
+}
+
+void* shared_bytes() { return block.shared(); }
+
+}  // namespace bessemer::kernels::cuda::null

@@ -1,0 +1,84 @@
+// CUDA's kernel language as plain C++: the threads of a block are fibers that take turns, one runs
+// until all of the block, or of its warp, have to be somewhere. Blocks run one after the other.
+//
+// That a kernel is right here shows that its arithmetic and indices are right, and, with threads in
+// two orders (thread_order), that its barriers are where they must be. It shows nothing of speed.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <type_traits>
+
+#include "base/dtype.h"
+#include "kernels/cuda/device.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__ static thread_local
+#define __launch_bounds__(...)
+#define __restrict__ __restrict
+
+namespace bessemer::kernels::cuda {
+
+struct Index3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+inline thread_local Index3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace null {
+
+/// Runs `thread` once for each thread of each block. Error where some threads of a block wait and
+/// the others never come.
+void run_grid(const Grid& grid, const std::function<void()>& thread);
+
+/// Queues work on a stream of the null device; the null stream runs it now.
+void queue(Stream stream, std::function<void()> work);
+
+/// In which order the threads of a block take their turns. What a kernel gives must not depend on
+/// it.
+enum class ThreadOrder { forward, backward };
+void set_thread_order(ThreadOrder order);
+
+/// Returns when all live threads of the block, or of this one's warp, are here.
+void wait_for_block();
+void wait_for_warp();
+
+/// All threads of the warp call it: copies `bytes` (at most 16) of `mine` to where lane `from`'s
+/// thread keeps its own, and back.
+void exchange(const void* mine, std::size_t bytes, int from, void* theirs);
+
+void* shared_bytes();
+
+}  // namespace null
+
+template <typename... Parameters, typename... Arguments>
+void launch(void (*kernel)(Parameters...), const Grid& grid, Stream stream,
+            Arguments... arguments) {
+  null::queue(stream, [=] { null::run_grid(grid, [&] { kernel(arguments...); }); });
+}
+
+inline void sync_block() { null::wait_for_block(); }
+inline void sync_warp() { null::wait_for_warp(); }
+
+template <typename T>
+T shuffle(T value, int lane) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 16);
+  T theirs;
+  null::exchange(&value, sizeof(T), lane, &theirs);
+  return theirs;
+}
+template <typename T>
+T shuffle_xor(T value, int lanes) {
+  return shuffle(value, static_cast<int>(threadIdx.x % 32) ^ lanes);
+}
+
+inline BFloat16 to_bf16(float x) { return BFloat16(x); }
+
+template <typename T>
+T* shared_memory() {
+  return static_cast<T*>(null::shared_bytes());
+}
+
+}  // namespace bessemer::kernels::cuda

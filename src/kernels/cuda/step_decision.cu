@@ -1,0 +1,42 @@
+// What decides whether and how far a step goes: one scalar each.
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/simt.cuh"
+
+namespace bessemer::kernels::cuda {
+namespace {
+
+__global__ void decide_clip(const float* norm, const float* loss, double max_norm,
+                            float* coefficient) {
+  if (threadIdx.x != 0) return;
+  const double n = *norm;
+  const double wanted = max_norm > 0 ? max_norm / (n + 1e-6) : 1.0;
+  const bool finite = std::isfinite(*norm) && std::isfinite(*loss);
+  *coefficient = finite ? static_cast<float>(wanted < 1 ? wanted : 1.0) : NAN;
+}
+
+__global__ void count(const std::int64_t* step, const float* coefficient, std::int64_t* result) {
+  if (threadIdx.x == 0) *result = std::isnan(*coefficient) ? *step : *step + 1;
+}
+
+constexpr Grid kOneWarp{1, 1, 1, kWarp};
+
+}  // namespace
+
+Prepared clip_coefficient(const KernelRequest& request) {
+  if (request.results[0].dtype != DType::fp32) return Declined{"the coefficient is not fp32"};
+  const double max_norm = request.attributes.real("max_norm");
+  return make_kernel([max_norm](const KernelBuffers& buffers) {
+    launch(decide_clip, kOneWarp, buffers.stream, buffers.operand<float>(0),
+           buffers.operand<float>(1), max_norm, buffers.result<float>(0));
+  });
+}
+
+Prepared count_step(const KernelRequest& request) {
+  if (request.operand(1).dtype != DType::fp32) return Declined{"the coefficient is not fp32"};
+  return make_kernel([](const KernelBuffers& buffers) {
+    launch(count, kOneWarp, buffers.stream, buffers.operand<std::int64_t>(0),
+           buffers.operand<float>(1), buffers.result<std::int64_t>(0));
+  });
+}
+
+}  // namespace bessemer::kernels::cuda
