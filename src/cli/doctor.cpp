@@ -24,6 +24,7 @@
 #include "cli/console.h"
 #include "kernels/kernel.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/compile.h"
 
 namespace bessemer::cli {
