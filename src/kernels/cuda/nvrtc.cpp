@@ -1,5 +1,6 @@
 #include "kernels/cuda/nvrtc.h"
 
+#include <algorithm>
 #include <array>
 
 #include <dlfcn.h>
@@ -106,11 +107,12 @@ class Compilation {
   Compilation& operator=(const Compilation&) = delete;
   ~Compilation() { nvrtc_.destroy(&program_); }
 
-  bool compile(const std::string& architecture) {
+  /// Success, or why not.
+  Code compile(const std::string& architecture) {
     const std::string for_device = "--gpu-architecture=" + architecture;
     std::array<const char*, kOptions.size() + 1> options{for_device.c_str()};
     std::copy(kOptions.begin(), kOptions.end(), options.begin() + 1);
-    return nvrtc_.compile(program_, static_cast<int>(options.size()), options.data()) == 0;
+    return nvrtc_.compile(program_, static_cast<int>(options.size()), options.data());
   }
 
   std::string code() const { return text(nvrtc_.code_size, nvrtc_.code, "code"); }
@@ -149,11 +151,12 @@ std::string nvrtc_version() {
 std::string nvrtc_prelude() { return kPrelude; }
 
 std::string nvrtc_compile(const std::string& source, const std::string& architecture) {
+  const Nvrtc& nvrtc = required();
   const std::string whole = kPrelude + source;
-  Compilation compilation(required(), whole);
-  if (!compilation.compile(architecture)) {
-    fail("NVRTC {} does not compile for {}:\n{}\nof\n{}", nvrtc_version(), architecture,
-         compilation.log(), whole);
+  Compilation compilation(nvrtc, whole);
+  if (const Code code = compilation.compile(architecture); code != 0) {
+    fail("NVRTC {} does not compile for {}: {}\n{}\nof\n{}", nvrtc_version(), architecture,
+         nvrtc.error_string(code), compilation.log(), whole);
   }
   return compilation.code();
 }

@@ -28,6 +28,10 @@ class DriverKernel final : public CompiledKernel {
     check(cudaLibraryLoadData(&library, code.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
           "loading compiled code");
     check(cudaLibraryGetKernel(&kernel_, library, name.c_str()), "a kernel of compiled code");
+    // Asked of it, the kernel goes to the device now; else it would at its first launch, which may
+    // be captured.
+    cudaFuncAttributes attributes;
+    check(cudaFuncGetAttributes(&attributes, function()), "compiled code on the device");
   }
 
   void launch(std::int64_t blocks, int threads, Stream stream,
@@ -41,11 +45,12 @@ class DriverKernel final : public CompiledKernel {
     config.gridDim = {static_cast<unsigned>(blocks), 1, 1};
     config.blockDim = {static_cast<unsigned>(threads), 1, 1};
     config.stream = static_cast<cudaStream_t>(stream);
-    check(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel_), addresses.data()),
-          "launch of compiled code");
+    check(cudaLaunchKernelExC(&config, function(), addresses.data()), "launch of compiled code");
   }
 
  private:
+  const void* function() const { return reinterpret_cast<const void*>(kernel_); }
+
   cudaKernel_t kernel_ = nullptr;
 };
 

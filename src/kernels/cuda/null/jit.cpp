@@ -15,12 +15,8 @@
 namespace bessemer::kernels::cuda::jit_backend {
 namespace {
 
+// Without headers, which would take most of the time of a compilation.
 constexpr const char* kPrelude = R"(
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-#include <utility>
-
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
@@ -30,19 +26,19 @@ struct Index3 {
 };
 static thread_local Index3 threadIdx, blockIdx, blockDim, gridDim;
 
-inline float __uint_as_float(unsigned bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-inline unsigned __float_as_uint(float x) {
-  unsigned bits;
-  memcpy(&bits, &x, sizeof x);
-  return bits;
+extern "C" {
+float fabsf(float);
+float fmaf(float, float, float);
+float fminf(float, float);
+float fmaxf(float, float);
+float erff(float);
+float exp2f(float);
 }
 inline float exp2_approx(float x) { return exp2f(x); }
 inline float reciprocal_approx(float x) { return 1 / x; }
 
+inline float __uint_as_float(unsigned bits) { return __builtin_bit_cast(float, bits); }
+inline unsigned __float_as_uint(float x) { return __builtin_bit_cast(unsigned, x); }
 inline unsigned bf16_bits(float x) {
   const unsigned bits = __float_as_uint(x);
   if (x != x) return 0x7fff;
@@ -53,18 +49,17 @@ inline unsigned pack_bf16(float low, float high) { return bf16_bits(high) << 16 
 
 // Calls kernel {0} for the thread at `place`, arguments by their words.
 constexpr const char* kPostlude = R"(
-template <typename... Parameters, size_t... I>
-void call(void (*kernel)(Parameters...), const uint64_t* arguments, std::index_sequence<I...>) {{
-  kernel(*(const Parameters*)(arguments + I)...);
-}}
 template <typename... Parameters>
-void call(void (*kernel)(Parameters...), const uint64_t* arguments) {{
-  call(kernel, arguments, std::index_sequence_for<Parameters...>());
+struct Call {{
+  Call(void (*kernel)(Parameters...), Parameters... arguments) {{ kernel(arguments...); }}
+}};
+template <typename... Parameters>
+void call(void (*kernel)(Parameters...), const unsigned long* words) {{
+  Call<Parameters...>{{kernel, *(const Parameters*)words++...}};  // in braces: from left to right
 }}
-extern "C" void bessemer_thread(const void* place, const uint64_t* arguments) {{
-  const Index3* indices = (const Index3*)place;
-  threadIdx = indices[0], blockIdx = indices[1], blockDim = indices[2], gridDim = indices[3];
-  call({}, arguments);
+extern "C" void bessemer_thread(const Index3* place, const unsigned long* arguments) {{
+  threadIdx = place[0], blockIdx = place[1], blockDim = place[2], gridDim = place[3];
+  call({0}, arguments);
 }}
 )";
 
