@@ -85,16 +85,6 @@ std::optional<checkpoint::Checkpoint> open_starting_point(config::RunConfig& con
   return checkpoint;
 }
 
-std::vector<checkpoint::NamedTensor> device_tensors(
-    const runtime::Executor& executor, const std::vector<checkpoint::TensorSpec>& specs) {
-  std::vector<checkpoint::NamedTensor> tensors;
-  for (const checkpoint::TensorSpec& spec : specs) {
-    const runtime::TensorBytes bytes = executor.tensor(spec.name);
-    tensors.push_back({spec.name, {spec.type, {bytes.data, bytes.bytes()}}});
-  }
-  return tensors;
-}
-
 class Trainer {
  public:
   Trainer(const config::RunConfig& config, Corpus corpus, const CompiledRun& compiled,
@@ -192,15 +182,18 @@ class Trainer {
   // was moved away to save memory is not copied there: training waits until it is written.
   void save(checkpoint::BackgroundWriter& writer) const {
     if (saves_from_copy(compiled_.plan)) {
-      return writer.save(state_.step, device_tensors(executor_, saved_), to_json(state_));
+      const auto copy_to = [&](std::size_t i, std::span<std::byte> to) {
+        executor_.read(saved_[i].name, to);
+      };
+      return writer.save(state_.step, saved_, copy_to, to_json(state_));
     }
     Arena read;
     const auto bytes_of = [&](std::size_t i) -> std::span<const std::byte> {
-      const plan::CatalogEntry& entry = *compiled_.plan.find_tensor(saved_[i].name);
-      const std::size_t bytes = entry.type.bytes();
-      if (entry.tier != ir::Tier::file) return {executor_.tensor(entry.name).data, bytes};
+      const auto& [name, type] = saved_[i];
+      const std::size_t bytes = type.bytes();
+      if (executor_.is_addressable(name)) return {executor_.tensor(name).data, bytes};
       if (read.size() < bytes) read = Arena(bytes);
-      executor_.read(entry.name, {read.data(), bytes});
+      executor_.read(name, {read.data(), bytes});
       return {read.data(), bytes};
     };
     writer.write_now(state_.step, saved_, bytes_of, to_json(state_));
