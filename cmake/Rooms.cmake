@@ -24,7 +24,8 @@ function(bessemer_cuda_kernels name)
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/driver/*.cpp ${folder}/driver/*.cu)
   else()
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/null/*.cpp)
-    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
+    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
+                                COMPILE_OPTIONS -Wno-unknown-pragmas)  # unroll
   endif()
   target_sources(bessemer_${name} PRIVATE ${kernels} ${beside})
 endfunction()

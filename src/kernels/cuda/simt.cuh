@@ -43,6 +43,7 @@ namespace bessemer::kernels::cuda {
 //   shuffle_xor(value, lanes)                    the value of lane (own ^ lanes), all lanes call it
 //   shuffle(value, lane)                         the value of that lane
 //   to_bf16(float)                               rounds to nearest, ties to even
+//   fast_exp2(float)                             2^x to within 2 units of the last place
 //   shared_memory<T>()                           16-byte aligned
 
 __device__ inline int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
