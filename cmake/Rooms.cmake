@@ -22,6 +22,9 @@ function(bessemer_cuda_kernels name)
   file(GLOB kernels CONFIGURE_DEPENDS ${folder}/*.cu)
   if(BESSEMER_CUDA)
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/driver/*.cpp ${folder}/driver/*.cu)
+    target_compile_definitions(bessemer_${name} PUBLIC BESSEMER_CUDA=1)
+    target_include_directories(bessemer_${name} SYSTEM PRIVATE
+                               ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
   else()
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/null/*.cpp)
     set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
