@@ -13,9 +13,7 @@
 #include "kernels/cuda/nvrtc.h"
 #include "kernels/reference/reference.h"
 #include "support/kernel_runner.h"
-#ifndef BESSEMER_CUDA
-#include "kernels/cuda/simt.cuh"
-#endif
+#include "support/thread_orders.h"
 
 namespace bessemer::testing {
 namespace {
@@ -52,12 +50,9 @@ void expect_right(const Case& c) {
   const KernelRun run = run_cuda_kernel(c.kernel, c.operands, c.results, c.attributes);
   ASSERT_FALSE(run.declined) << *run.declined;
   std::vector<KernelRun> same;
-  same.push_back(run_cuda_kernel(c.kernel, c.operands, c.results, c.attributes, c.share));
-#ifndef BESSEMER_CUDA
-  cuda::null::set_thread_order(cuda::null::ThreadOrder::backward);
-  same.push_back(run_cuda_kernel(c.kernel, c.operands, c.results, c.attributes, c.share));
-  cuda::null::set_thread_order(cuda::null::ThreadOrder::forward);
-#endif
+  in_each_thread_order([&] {
+    same.push_back(run_cuda_kernel(c.kernel, c.operands, c.results, c.attributes, c.share));
+  });
   for (std::size_t r = 0; r < run.results.size(); ++r) {
     EXPECT_LE(relative_difference(run.results[r], expected.results[r]),
               tolerance(c.results[r].dtype))
