@@ -239,10 +239,11 @@ Prepared embedding_grad(const KernelRequest& request) {
   if (auto declined = decline(request, request.operand(1).elements(), table)) return *declined;
   if (dy.elements() == 0 || table.elements() == 0) return prepare_without_positions(table);
   const std::int64_t first = request.attributes.integer("first", 0);
+  // Runs are of 16 bytes of the table, which is most of what is moved.
   return of_dtype(dy.dtype, [&]<typename T>(T) {
-    constexpr int kPack = Pack<T>::kSize;
-    return table.dim(1) % kPack == 0 ? prepare_sum<T, kPack>(dy, table, first)
-                                     : prepare_sum<T, 1>(dy, table, first);
+    constexpr int kRun = Pack<float>::kSize;
+    return table.dim(1) % kRun == 0 ? prepare_sum<T, kRun>(dy, table, first)
+                                    : prepare_sum<T, 1>(dy, table, first);
   });
 }
 
