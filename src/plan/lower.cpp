@@ -188,9 +188,8 @@ class ProgramLowering {
   void prepare_copy(const FinalCopy& copy) {
     const Attributes attributes{{"shape", copy.type.shape}};
     const ops::OpUse use{{copy.type}, attributes};
-    Chosen chosen =
-        choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu,
-                      machine_.cpu.device, copy.name);
+    Chosen chosen = choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu,
+                                  machine_.cpu.device, copy.name);
     Instruction instruction;
     instruction.op = "copy";
     instruction.label = copy.name;

@@ -24,6 +24,7 @@
 #include "train/delivery.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
+#include "train/machine.h"
 #include "train/memory_planner.h"
 #include "train/metrics.h"
 #include "train/mixture_report.h"
@@ -93,7 +94,7 @@ class Trainer {
         corpus_(std::move(corpus)),
         compiled_(compiled),
         predicted_bytes_(predicted_bytes),
-        executor_(compiled.plan, executor_options(config.memory)),
+        executor_(compiled.plan, executor_options(config)),
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
         saved_(specs_to_save(compiled.plan)),
@@ -316,7 +317,7 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
 }
 
 cost::MachineDescription machine_of(const config::RunConfig& config) {
-  return with_file_rates(measured_machine(), config.memory, FileRates::measured);
+  return with_file_rates(measured_machine(config.run.device), config.memory, FileRates::measured);
 }
 
 models::Architecture architecture_of(const config::RunConfig& config, std::int64_t vocabulary) {
