@@ -20,7 +20,6 @@ namespace bessemer::kernels::cuda::null {
 namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} << 10;
-constexpr std::size_t kSlotBytes = 16;
 // What a device takes; the shared memory is that of compute capability 9.0.
 constexpr std::int64_t kMostBlocks = (std::int64_t{1} << 31) - 1, kMostBlocksAcross = 65535;
 constexpr int kMostThreads = 1024;
@@ -42,6 +41,22 @@ struct Barrier {
   }
 };
 
+/// A copy under way, of the `group`th group of its thread.
+struct Copy {
+  void* to;
+  const void* from;  // null: zeros
+  std::size_t bytes;
+  int group;
+
+  void arrive() const {
+    if (from != nullptr) {
+      std::memcpy(to, from, bytes);
+    } else {
+      std::memset(to, 0, bytes);
+    }
+  }
+};
+
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<std::byte[]> stack;
@@ -50,7 +65,9 @@ struct Fiber {
   bool done = true;  // or never begun
   std::exception_ptr failure;
   void* sanitizer_stack = nullptr;
-  int exchanges = 0;  // so far: tells which of two sets of slots is in use
+  int shows = 0;  // so far: tells which of two sets of slots is in use
+  std::vector<Copy> copies;
+  int groups = 0;  // committed so far
 
   bool can_run() const {
     return !done && (waits_at == nullptr || waits_at->generation != generation);
@@ -77,6 +94,7 @@ class Block {
         moved = true;
         enter(t);
         left -= fiber.done ? 1 : 0;
+        require(!fiber.done || fiber.copies.empty(), "a thread ended before its copies arrived");
       }
       require(moved, "{} threads of a block wait at barriers that the others never reach", left);
     }
@@ -118,7 +136,9 @@ class Block {
     if (!fiber.done) forget_frames(fiber);
     fiber.waits_at = nullptr;
     fiber.done = false;
-    fiber.exchanges = 0;
+    fiber.shows = 0;
+    fiber.groups = 0;
+    fiber.copies.clear();
     ::getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = kStackBytes;
@@ -231,30 +251,30 @@ void set_thread_order(ThreadOrder wanted) { order = wanted; }
 void wait_for_block() { block.wait(block.of_block()); }
 void wait_for_warp() { block.wait(block.warp().barrier); }
 
-namespace {
-
-/// Where all lanes of the warp have put theirs.
-const auto& all_give(const void* mine, std::size_t bytes) {
+const std::byte* show_warp(const void* mine, std::size_t bytes) {
   Warp& warp = block.warp();
-  // Two sets take turns: who is at its next exchange must not overwrite what others still read.
-  auto& slots = warp.slots[static_cast<std::size_t>(block.fiber().exchanges++ % 2)];
+  // Two sets take turns: who is at its next show must not overwrite what others still read.
+  auto& slots = warp.slots[static_cast<std::size_t>(block.fiber().shows++ % 2)];
   std::memcpy(slots[threadIdx.x % kWarp].data(), mine, bytes);
   wait_for_warp();
-  return slots;
+  return slots[0].data();
 }
 
-}  // namespace
-
-void exchange(const void* mine, std::size_t bytes, int from, void* theirs) {
-  std::memcpy(theirs, all_give(mine, bytes)[static_cast<std::size_t>(from % kWarp)].data(), bytes);
+void begin_copy(void* to, const void* from, std::size_t bytes) {
+  Fiber& fiber = block.fiber();
+  fiber.copies.push_back({to, from, bytes, fiber.groups});
+  if (order == ThreadOrder::backward) fiber.copies.back().arrive();
 }
 
-void exchange_all(const void* mine, std::size_t bytes, void* all) {
-  auto* to = static_cast<std::byte*>(all);
-  for (const auto& slot : all_give(mine, bytes)) {
-    std::memcpy(to, slot.data(), bytes);
-    to += bytes;
-  }
+void commit_copies() { ++block.fiber().groups; }
+
+void wait_copies(int pending) {
+  Fiber& fiber = block.fiber();
+  std::erase_if(fiber.copies, [&](const Copy& copy) {
+    if (copy.group >= fiber.groups - pending) return false;
+    if (order == ThreadOrder::forward) copy.arrive();
+    return true;
+  });
 }
 
 void* shared_bytes() { return block.shared(); }
