@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/device.h"
@@ -13,11 +14,21 @@
 
 namespace bessemer::testing {
 
-/// Null where the build has CUDA and this machine no device.
+/// Why tests of CUDA kernels are skipped: the build has CUDA and this machine no device. Else empty.
+inline const std::string& why_no_cuda_device() {
+#ifdef BESSEMER_CUDA
+  static const std::string reason = kernels::cuda::survey().problem;
+#else
+  static const std::string reason;
+#endif
+  return reason;
+}
+
+/// Null where there is a reason.
 inline kernels::cuda::Device* cuda_device() {
 #ifdef BESSEMER_CUDA
   static const std::unique_ptr<kernels::cuda::Device> device =
-      kernels::cuda::survey().devices.empty() ? nullptr : kernels::cuda::open_device(0);
+      why_no_cuda_device().empty() ? kernels::cuda::open_device(0) : nullptr;
 #else
   static const std::unique_ptr<kernels::cuda::Device> device =
       kernels::cuda::null::make_null_device();
