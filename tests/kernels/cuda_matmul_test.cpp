@@ -5,7 +5,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/product.h"
 #include "kernels/reference/reference.h"
-#include "support/cuda_orders.h"
+#include "support/thread_orders.h"
 
 namespace bessemer::testing {
 namespace {
@@ -66,7 +66,7 @@ void check(const Case& c, const Dtypes& dtypes, const std::string& activation, b
   const Attributes attributes{
       {"transpose_a", c.transpose_a}, {"transpose_b", c.transpose_b}, {"activation", activation}};
   const KernelRun expected = run_kernel(reference::matmul, in, {type}, attributes);
-  const KernelRun run = run_in_both_orders(cuda::matmul, in, {type}, attributes);
+  const KernelRun run = run_in_each_thread_order(cuda::matmul, in, {type}, attributes);
   ASSERT_FALSE(run.declined) << *run.declined;
   // The sum, the bias and the result are rounded, each once.
   const double allowed = dtypes.result == DType::bf16 ? 8e-3 : 1e-5;
@@ -77,7 +77,7 @@ void check(const Case& c, const Dtypes& dtypes, const std::string& activation, b
 }
 
 TEST(CudaMatMul, AgreesWithReference) {
-  if (cuda_device() == nullptr) GTEST_SKIP() << "there is no CUDA device";
+  if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
   for (const Case& c : kCases) {
     for (const Dtypes& dtypes : kDtypes) {
       if (!c.every_mix) {
@@ -95,7 +95,7 @@ TEST(CudaMatMul, AgreesWithReference) {
 }
 
 TEST(CudaMatMul, ActivationsHoldAtTheEnds) {
-  if (cuda_device() == nullptr) GTEST_SKIP() << "there is no CUDA device";
+  if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
   const TensorType type{DType::fp32, {1, 5}};
   const Operands in{of({DType::fp32, {1, 1}}, {1}), of(type, {-100, -1e-3, 0, 1e-3, 100})};
   for (const auto* activation : {"gelu_tanh", "gelu", "silu"}) {
@@ -109,7 +109,7 @@ TEST(CudaMatMul, ActivationsHoldAtTheEnds) {
 }
 
 TEST(CudaMatMul, DeclinesWithAReason) {
-  if (cuda_device() == nullptr) GTEST_SKIP() << "there is no CUDA device";
+  if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
   const auto declined = [](DType dtype, const Shape& a, const Shape& b, DType result) {
     const KernelRun run = run_cuda_kernel(cuda::matmul, {Tensor({dtype, a}), Tensor({dtype, b})},
                                           {{result, {a[0], b[1]}}});

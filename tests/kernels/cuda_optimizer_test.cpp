@@ -6,7 +6,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/norm_block.h"
 #include "kernels/reference/reference.h"
-#include "support/cuda_orders.h"
+#include "support/thread_orders.h"
 
 namespace bessemer::testing {
 namespace {
@@ -20,7 +20,7 @@ const TensorType kScalar{DType::fp32, {}};
 class OnCudaDevice : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (cuda_device() == nullptr) GTEST_SKIP() << "there is no CUDA device";
+    if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
   }
 };
 using CudaAdamW = OnCudaDevice;
@@ -44,7 +44,7 @@ TEST_F(CudaAdamW, AgreesWithReference) {
         const Operands in = adamw_operands(type, step, coefficient);
         const std::vector<TensorType> types{type, type, type};
         const KernelRun expected = run_kernel(reference::adamw_update, in, types, kAdamW);
-        const KernelRun run = run_in_both_orders(cuda::adamw_update, in, types, kAdamW);
+        const KernelRun run = run_in_each_thread_order(cuda::adamw_update, in, types, kAdamW);
         const KernelRun shared = run_cuda_kernel(cuda::adamw_update, in, types, kAdamW, in_place);
         for (std::size_t r = 0; r < 3; ++r) {
           EXPECT_LE(relative_difference(run.results[r], expected.results[r]), 1e-6) << r;
@@ -102,7 +102,7 @@ TEST_F(CudaGlobalNorm, AgreesWithReferenceWholeAndInTwoSteps) {
       SCOPED_TRACE(fmt::format("{} {}", shapes.size(), name_of(dtype)));
       const Operands operands = tensors_of(shapes, dtype);
       const KernelRun expected = run_kernel(reference::global_norm, operands, {kScalar});
-      const KernelRun run = run_in_both_orders(cuda::global_norm, operands, {kScalar});
+      const KernelRun run = run_in_each_thread_order(cuda::global_norm, operands, {kScalar});
       EXPECT_LE(relative_difference(run.results[0], expected.results[0]), 1e-7);
       EXPECT_TRUE(same_bits(norm_in_two_steps(operands), run.results[0]));
     }
