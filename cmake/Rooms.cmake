@@ -26,9 +26,14 @@ function(bessemer_cuda_kernels name)
                                 "${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES}")
   else()
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/null/*.cpp)
-    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
+    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
+                                COMPILE_OPTIONS -Wno-unknown-pragmas)  # unroll
+    # What compiles at run time for the null device.
+    set_source_files_properties(${folder}/null/jit.cpp PROPERTIES COMPILE_DEFINITIONS
+                                BESSEMER_HOST_COMPILER="${CMAKE_CXX_COMPILER}")
   endif()
   target_sources(bessemer_${name} PRIVATE ${kernels} ${beside})
+  target_link_libraries(bessemer_${name} PRIVATE ${CMAKE_DL_LIBS})
 endfunction()
 
 # One GoogleTest program for each folder under tests/. Which device CUDA kernels run on is known to

@@ -20,6 +20,7 @@
 #include "config/parse.h"
 #include "models/model.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/memory_planner.h"
 #include "train/offload.h"
 #include "train/step_runner.h"

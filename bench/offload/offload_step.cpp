@@ -22,6 +22,7 @@
 #include "config/parse.h"
 #include "models/model.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/compile.h"
 #include "train/offload.h"
 #include "train/step_runner.h"

@@ -28,6 +28,7 @@
 #include "models/architecture.h"
 #include "plan/report.h"
 #include "profile.h"
+#include "train/machine.h"
 #include "train/compile.h"
 #include "train/memory_planner.h"
 #include "train/offload.h"

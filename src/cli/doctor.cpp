@@ -25,6 +25,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/kernel.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/compile.h"
 
 namespace bessemer::cli {

@@ -196,13 +196,30 @@ void set_thread_order(ThreadOrder wanted) { order = wanted; }
 void wait_for_block() { block.wait(block.of_block()); }
 void wait_for_warp() { block.wait(block.warp().barrier); }
 
-void exchange(const void* mine, std::size_t bytes, int from, void* theirs) {
+namespace {
+
+/// Where all lanes of the warp have put theirs.
+const auto& all_give(const void* mine, std::size_t bytes) {
   Warp& warp = block.warp();
   // Two sets take turns: who is at its next exchange must not overwrite what others still read.
   auto& slots = warp.slots[static_cast<std::size_t>(block.fiber().exchanges++ % 2)];
   std::memcpy(slots[threadIdx.x % kWarp].data(), mine, bytes);
   wait_for_warp();
-  std::memcpy(theirs, slots[static_cast<std::size_t>(from % kWarp)].data(), bytes);
+  return slots;
+}
+
+}  // namespace
+
+void exchange(const void* mine, std::size_t bytes, int from, void* theirs) {
+  std::memcpy(theirs, all_give(mine, bytes)[static_cast<std::size_t>(from % kWarp)].data(), bytes);
+}
+
+void exchange_all(const void* mine, std::size_t bytes, void* all) {
+  auto* to = static_cast<std::byte*>(all);
+  for (const auto& slot : all_give(mine, bytes)) {
+    std::memcpy(to, slot.data(), bytes);
+    to += bytes;
+  }
 }
 
 void* shared_bytes() { return block.shared(); }

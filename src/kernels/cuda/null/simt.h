@@ -49,6 +49,9 @@ void wait_for_warp();
 /// thread keeps its own, and back.
 void exchange(const void* mine, std::size_t bytes, int from, void* theirs);
 
+/// The same, of every lane's: all[lane].
+void exchange_all(const void* mine, std::size_t bytes, void* all);
+
 void* shared_bytes();
 
 }  // namespace null
@@ -72,6 +75,14 @@ T shuffle(T value, int lane) {
 template <typename T>
 T shuffle_xor(T value, int lanes) {
   return shuffle(value, static_cast<int>(threadIdx.x % 32) ^ lanes);
+}
+
+inline unsigned match(int value) {
+  int values[kWarp];
+  null::exchange_all(&value, sizeof(value), values);
+  unsigned lanes = 0;
+  for (unsigned lane = 0; lane < kWarp; ++lane) lanes |= (values[lane] == value ? 1u : 0u) << lane;
+  return lanes;
 }
 
 inline BFloat16 to_bf16(float x) { return BFloat16(x); }
