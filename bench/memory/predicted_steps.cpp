@@ -126,7 +126,7 @@ double measure(const Setting& setting, const Options& options) {
   train::MemoryPlanner planner(config, architecture, machine);
   planner.check();
   const train::CompiledRun run = planner.compile();
-  const runtime::Executor executor(run.plan, train::executor_options(config.memory));
+  const runtime::Executor executor(run.plan, train::executor_options(config));
   train::draw_parameters(architecture, 1, train::into(executor));
   const train::StepRunner runner(executor, 1);
   runner.refresh();

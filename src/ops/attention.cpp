@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -137,17 +138,20 @@ OpDefinition attention_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.attention", kernels::cpu::attention},
+                         {"cuda.attention", kernels::cuda::attention, kernels::Backend::cuda},
                          {"reference", kernels::reference::attention}}};
 }
 
 OpDefinition attention_grad_op() {
-  return {.name = "attention_grad",
-          .infer = infer_grad,
-          .gradient = nullptr,
-          .work = work_grad,
-          .sharding = sharding_grad,
-          .candidates = {{"cpu.attention_grad", kernels::cpu::attention_grad},
-                         {"reference", kernels::reference::attention_grad}}};
+  return {
+      .name = "attention_grad",
+      .infer = infer_grad,
+      .gradient = nullptr,
+      .work = work_grad,
+      .sharding = sharding_grad,
+      .candidates = {{"cpu.attention_grad", kernels::cpu::attention_grad},
+                     {"cuda.attention_grad", kernels::cuda::attention_grad, kernels::Backend::cuda},
+                     {"reference", kernels::reference::attention_grad}}};
 }
 
 }  // namespace bessemer::ops

@@ -8,6 +8,8 @@
 #include "config/environment.h"
 #include "cost/cuda_devices.h"
 #include "kernels/cpu/calibrate.h"
+#include "kernels/cuda/jit.h"
+#include "kernels/cuda/product_table.h"
 
 namespace bessemer::train {
 namespace {
@@ -21,6 +23,16 @@ cost::MachineDescription with_device(cost::MachineDescription host, const config
   const auto& found = survey.devices.at(static_cast<std::size_t>(device.index));
   return cost::assumed_cuda_machine({found.name, found.compute_capability, found.memory_bytes},
                                     std::move(host));
+}
+
+// A read-only home costs the compiling and timing at the next start.
+void keep_compiled_code() {
+  const std::filesystem::path kept = config::cache_directory() / "cuda";
+  std::error_code failed;
+  std::filesystem::create_directories(kept, failed);
+  if (failed) return log::warn("{} cannot be made: {}", kept.string(), failed.message());
+  kernels::cuda::set_code_cache(kept);
+  kernels::cuda::product_table().keep_in(kept);
 }
 
 }  // namespace
@@ -72,14 +84,15 @@ cost::MachineDescription known_machine(const config::Device& device) {
 cost::MachineDescription measured_machine(const config::Device& device) {
   const config::Device resolved = resolve(device);
   const cost::MachineDescription known = known_machine(resolved);
-  if (known.measured || resolved.kind == config::Device::Kind::cuda) return known;
+  if (known.measured || resolved.kind == Kind::cuda) return known;
   log::info("measuring this machine's rates once (kept in {})", calibration_path().string());
   return calibrate();
 }
 
 std::shared_ptr<kernels::cuda::Device> open_device(const config::Device& device) {
   const config::Device resolved = resolve(device);
-  if (resolved.kind == config::Device::Kind::cpu) return nullptr;
+  if (resolved.kind == Kind::cpu) return nullptr;
+  keep_compiled_code();
   return kernels::cuda::open_device(resolved.index);
 }
 

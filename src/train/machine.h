@@ -22,7 +22,8 @@ cost::MachineDescription known_machine(const config::Device& device = {});
 /// The same, measured now, and cached, where it is not there yet (a second or two, logged).
 cost::MachineDescription measured_machine(const config::Device& device = {});
 
-/// The CUDA device that `device` is; null where it is the cpu.
+/// The CUDA device that `device` is; null where it is the cpu. Code compiled for it, and the
+/// algorithms of products that were found fastest, are kept in the cache from then on.
 std::shared_ptr<kernels::cuda::Device> open_device(const config::Device& device);
 
 /// Measures the processor anew and writes the cache.

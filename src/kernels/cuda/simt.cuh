@@ -45,6 +45,7 @@ namespace bessemer::kernels::cuda {
 //   match(value)                                 the lanes whose value is the same, a bit each; all
 //                                                lanes call it
 //   to_bf16(float)                               rounds to nearest, ties to even
+//   fast_exp2(float)                             2^x to within 2 units of the last place
 //   shared_memory<T>()                           16-byte aligned
 
 __device__ inline int lane() { return static_cast<int>(threadIdx.x) % kWarp; }

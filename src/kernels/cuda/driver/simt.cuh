@@ -47,6 +47,12 @@ __device__ inline BFloat16 to_bf16(float x) {
   return rounded;
 }
 
+__device__ inline float fast_exp2(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
 template <typename T>
 __device__ T* shared_memory() {
   extern __shared__ __align__(16) unsigned char bytes[];

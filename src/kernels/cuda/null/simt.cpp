@@ -17,7 +17,6 @@ namespace bessemer::kernels::cuda::null {
 namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} << 10;
-constexpr std::size_t kSlotBytes = 16;
 
 ThreadOrder order = ThreadOrder::forward;
 
@@ -34,6 +33,22 @@ struct Barrier {
   }
 };
 
+/// A copy under way, of the `group`th group of its thread.
+struct Copy {
+  void* to;
+  const void* from;  // null: zeros
+  std::size_t bytes;
+  int group;
+
+  void arrive() const {
+    if (from != nullptr) {
+      std::memcpy(to, from, bytes);
+    } else {
+      std::memset(to, 0, bytes);
+    }
+  }
+};
+
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<std::byte[]> stack;
@@ -41,7 +56,9 @@ struct Fiber {
   int generation = 0;
   bool done = false;
   void* sanitizer_stack = nullptr;
-  int exchanges = 0;  // so far: tells which of two sets of slots is in use
+  int shows = 0;  // so far: tells which of two sets of slots is in use
+  std::vector<Copy> copies;
+  int groups = 0;  // committed so far
 
   bool can_run() const {
     return !done && (waits_at == nullptr || waits_at->generation != generation);
@@ -68,6 +85,7 @@ class Block {
         moved = true;
         enter(t);
         left -= fiber.done ? 1 : 0;
+        require(!fiber.done || fiber.copies.empty(), "a thread ended before its copies arrived");
       }
       require(moved, "{} threads of a block wait at barriers that the others never reach", left);
     }
@@ -106,7 +124,8 @@ class Block {
   static void start(Fiber& fiber) {
     fiber.waits_at = nullptr;
     fiber.done = false;
-    fiber.exchanges = 0;
+    fiber.shows = 0;
+    fiber.groups = 0;
     ::getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = kStackBytes;
@@ -196,30 +215,30 @@ void set_thread_order(ThreadOrder wanted) { order = wanted; }
 void wait_for_block() { block.wait(block.of_block()); }
 void wait_for_warp() { block.wait(block.warp().barrier); }
 
-namespace {
-
-/// Where all lanes of the warp have put theirs.
-const auto& all_give(const void* mine, std::size_t bytes) {
+const std::byte* show_warp(const void* mine, std::size_t bytes) {
   Warp& warp = block.warp();
-  // Two sets take turns: who is at its next exchange must not overwrite what others still read.
-  auto& slots = warp.slots[static_cast<std::size_t>(block.fiber().exchanges++ % 2)];
+  // Two sets take turns: who is at its next show must not overwrite what others still read.
+  auto& slots = warp.slots[static_cast<std::size_t>(block.fiber().shows++ % 2)];
   std::memcpy(slots[threadIdx.x % kWarp].data(), mine, bytes);
   wait_for_warp();
-  return slots;
+  return slots[0].data();
 }
 
-}  // namespace
-
-void exchange(const void* mine, std::size_t bytes, int from, void* theirs) {
-  std::memcpy(theirs, all_give(mine, bytes)[static_cast<std::size_t>(from % kWarp)].data(), bytes);
+void begin_copy(void* to, const void* from, std::size_t bytes) {
+  Fiber& fiber = block.fiber();
+  fiber.copies.push_back({to, from, bytes, fiber.groups});
+  if (order == ThreadOrder::backward) fiber.copies.back().arrive();
 }
 
-void exchange_all(const void* mine, std::size_t bytes, void* all) {
-  auto* to = static_cast<std::byte*>(all);
-  for (const auto& slot : all_give(mine, bytes)) {
-    std::memcpy(to, slot.data(), bytes);
-    to += bytes;
-  }
+void commit_copies() { ++block.fiber().groups; }
+
+void wait_copies(int pending) {
+  Fiber& fiber = block.fiber();
+  std::erase_if(fiber.copies, [&](const Copy& copy) {
+    if (copy.group >= fiber.groups - pending) return false;
+    if (order == ThreadOrder::forward) copy.arrive();
+    return true;
+  });
 }
 
 void* shared_bytes() { return block.shared(); }

@@ -5,6 +5,7 @@
 // two orders (thread_order), that its barriers are where they must be. It shows nothing of speed.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <functional>
@@ -45,12 +46,33 @@ void set_thread_order(ThreadOrder order);
 void wait_for_block();
 void wait_for_warp();
 
-/// All threads of the warp call it: copies `bytes` (at most 16) of `mine` to where lane `from`'s
-/// thread keeps its own, and back.
-void exchange(const void* mine, std::size_t bytes, int from, void* theirs);
+/// All threads of the warp call it: shows `bytes` (at most kSlotBytes) of `mine` to the others.
+/// Returns where those of lane 0 are; a lane's are kSlotBytes behind those of the one before. They
+/// stay until this thread's next call but one.
+inline constexpr std::size_t kSlotBytes = 32;
+const std::byte* show_warp(const void* mine, std::size_t bytes);
 
-/// The same, of every lane's: all[lane].
-void exchange_all(const void* mine, std::size_t bytes, void* all);
+/// The values of all lanes of the warp.
+template <typename T>
+class Shared {
+ public:
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= kSlotBytes);
+  explicit Shared(const T& mine) : first_(show_warp(&mine, sizeof(T))) {}
+  T operator[](int lane) const {
+    T value;
+    std::memcpy(&value, first_ + static_cast<std::size_t>(lane % kWarp) * kSlotBytes, sizeof(T));
+    return value;
+  }
+
+ private:
+  const std::byte* first_;
+};
+
+/// Copies that arrive at once where threads run backward, else when they are waited for: a kernel
+/// must be right with either. From null come zeros.
+void begin_copy(void* to, const void* from, std::size_t bytes);
+void commit_copies();
+void wait_copies(int pending);
 
 void* shared_bytes();
 
@@ -67,10 +89,7 @@ inline void sync_warp() { null::wait_for_warp(); }
 
 template <typename T>
 T shuffle(T value, int lane) {
-  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 16);
-  T theirs;
-  null::exchange(&value, sizeof(T), lane, &theirs);
-  return theirs;
+  return null::Shared<T>(value)[lane];
 }
 template <typename T>
 T shuffle_xor(T value, int lanes) {
@@ -78,14 +97,15 @@ T shuffle_xor(T value, int lanes) {
 }
 
 inline unsigned match(int value) {
-  int values[kWarp];
-  null::exchange_all(&value, sizeof(value), values);
+  const null::Shared<int> values(value);
   unsigned lanes = 0;
-  for (unsigned lane = 0; lane < kWarp; ++lane) lanes |= (values[lane] == value ? 1u : 0u) << lane;
+  for (unsigned lane = 0; lane < kWarp; ++lane)
+    lanes |= (values[static_cast<int>(lane)] == value ? 1u : 0u) << lane;
   return lanes;
 }
 
 inline BFloat16 to_bf16(float x) { return BFloat16(x); }
+inline float fast_exp2(float x) { return std::exp2(x); }
 
 template <typename T>
 T* shared_memory() {

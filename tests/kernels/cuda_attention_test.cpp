@@ -1,0 +1,254 @@
+// The attention kernels of the CUDA backend against the reference: both the tiles of the tensor
+// cores and the plain kernels, at the head sizes of real models, over several tiles and their
+// tails.
+
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/reference/reference.h"
+#include "support/kernel_runner.h"
+#include "support/tensor.h"
+#ifndef BESSEMER_CUDA
+#include "kernels/cuda/simt.cuh"
+#endif
+
+namespace bessemer::testing {
+namespace {
+
+enum class Visible { all, documents, ragged };
+
+struct Case {
+  std::int64_t batch, queries, keys, heads, key_heads, head_size;
+  bool causal = true;
+  std::int64_t window = 0;
+  Visible visible = Visible::all;
+  double dropout = 0;
+  double deviation = 1;  // of q and k: large ones make the softmax sharp
+  double sign = 1;       // of the scale
+
+  Attributes attributes() const {
+    return {{"scale", sign / std::sqrt(static_cast<double>(head_size))},
+            {"causal", causal},
+            {"window", window},
+            {"dropout", dropout},
+            {"site", std::int64_t{5}}};
+  }
+  Shape query_shape() const { return {batch, queries, heads, head_size}; }
+  Shape key_shape() const { return {batch, keys, key_heads, head_size}; }
+};
+
+std::string describe(const Case& c, DType dtype) {
+  return fmt::format("B={} T={} S={} H={} K={} D={} causal={} window={} visible={} dropout={} {}",
+                     c.batch, c.queries, c.keys, c.heads, c.key_heads, c.head_size, c.causal,
+                     c.window, static_cast<int>(c.visible), c.dropout, name_of(dtype));
+}
+
+// Documents: runs of 90, 20, 90, 20, ... tokens, each seeing only itself, so that some tiles of
+// keys are seen by no query of a tile. Ragged: any interval, empty, reversed and out-of-range ones
+// among them.
+Tensor visibility(const Case& c) {
+  Tensor tensor({DType::int32, {c.batch, c.queries, 2}});
+  const CounterRng rng(77, 0, 0);
+  const auto range = static_cast<std::uint32_t>(c.keys + 6);
+  for (std::int64_t i = 0; i < c.batch * c.queries; ++i) {
+    const std::int64_t t = i % c.queries, start = t / 110 * 110 + (t % 110 < 90 ? 0 : 90);
+    const std::int64_t length = t % 110 < 90 ? 90 : 20;
+    const bool documents = c.visible == Visible::documents;
+    const auto word = static_cast<std::uint64_t>(2 * i);
+    tensor.set(2 * i, documents ? static_cast<double>(start) : rng.word(word) % range - 3.0);
+    tensor.set(2 * i + 1, documents ? static_cast<double>(std::min(start + length, c.keys))
+                                    : rng.word(word + 1) % range - 3.0);
+  }
+  return tensor;
+}
+
+Operands forward_operands(const Case& c, DType dtype) {
+  Operands operands{normal({dtype, c.query_shape()}, 1, c.deviation),
+                    normal({dtype, c.key_shape()}, 2, c.deviation),
+                    normal({dtype, c.key_shape()}, 3), std::nullopt, std::nullopt};
+  if (c.visible != Visible::all) operands[3] = visibility(c);
+  if (c.dropout > 0) operands[4] = of({DType::int64, {3}}, {11, 3, 1});
+  return operands;
+}
+
+std::vector<TensorType> forward_types(const Case& c, DType dtype) {
+  return {{dtype, c.query_shape()}, {DType::fp32, {c.batch, c.heads, c.queries}}};
+}
+std::vector<TensorType> backward_types(const Case& c, DType dtype) {
+  return {{dtype, c.query_shape()}, {dtype, c.key_shape()}, {dtype, c.key_shape()}};
+}
+
+Operands backward_operands(const Case& c, const Operands& forward,
+                           const std::vector<Tensor>& results) {
+  Operands operands{normal({forward[0]->type().dtype, c.query_shape()}, 4)};
+  operands.insert(operands.end(), forward.begin(), forward.begin() + 3);
+  operands.insert(operands.end(), results.begin(), results.end());
+  operands.insert(operands.end(), forward.begin() + 3, forward.end());
+  return operands;
+}
+
+// bf16 stores round to 2^-9, and delta then sees a rounded o.
+double tolerance(const Case& c, DType dtype) {
+  return dtype == DType::bf16 ? 1.2e-2 : 4e-6 * std::max(1.0, c.deviation);
+}
+
+// Runs it with threads in both orders, which must give the same bits.
+std::vector<Tensor> run(PrepareFn prepare, const Operands& operands,
+                        const std::vector<TensorType>& types, const Attributes& attributes) {
+  const KernelRun first = run_cuda_kernel(prepare, operands, types, attributes);
+  if (first.declined) throw Error(*first.declined);
+#ifndef BESSEMER_CUDA
+  using kernels::cuda::null::set_thread_order, kernels::cuda::null::ThreadOrder;
+  set_thread_order(ThreadOrder::backward);
+#endif
+  const KernelRun second = run_cuda_kernel(prepare, operands, types, attributes);
+#ifndef BESSEMER_CUDA
+  set_thread_order(ThreadOrder::forward);
+#endif
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    EXPECT_TRUE(same_bits(first.results[i], second.results[i])) << "result " << i;
+  }
+  return first.results;
+}
+
+class CudaAttention : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (cuda_device() == nullptr) GTEST_SKIP() << "there is no CUDA device";
+  }
+};
+
+void expect_agreement(const Case& c, DType dtype) {
+  SCOPED_TRACE(describe(c, dtype));
+  const Operands forward = forward_operands(c, dtype);
+  const auto o = run(kernels::cuda::attention, forward, forward_types(c, dtype), c.attributes());
+  const auto expected_o =
+      run_kernel(kernels::reference::attention, forward, forward_types(c, dtype), c.attributes());
+  EXPECT_LE(relative_difference(o[0], expected_o.results[0]), tolerance(c, dtype)) << "o";
+  EXPECT_LE(relative_difference(o[1], expected_o.results[1]), 3e-6) << "lse";
+  const Operands backward = backward_operands(c, forward, expected_o.results);
+  const auto d =
+      run(kernels::cuda::attention_grad, backward, backward_types(c, dtype), c.attributes());
+  const auto expected_d = run_kernel(kernels::reference::attention_grad, backward,
+                                     backward_types(c, dtype), c.attributes());
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_LE(relative_difference(d[i], expected_d.results[i]), tolerance(c, dtype)) << "d" << i;
+  }
+}
+
+// Queries come in tiles of 128, keys in tiles of 64 and 32.
+TEST_F(CudaAttention, TilesAgreeWithTheReference) {
+  const std::vector<Case> cases = {
+      {1, 1, 1, 1, 1, 64},
+      {1, 140, 140, 2, 1, 64},
+      {1, 128, 128, 1, 1, 128},
+      {1, 131, 150, 3, 1, 128, false},
+      {2, 33, 65, 2, 2, 96},
+      {1, 70, 70, 1, 1, 80},
+      {1, 20, 20, 2, 1, 8},
+      // other lengths of queries and keys: a cache, and queries before the first key
+      {1, 1, 200, 4, 1, 128},
+      {1, 7, 130, 2, 2, 64},
+      {1, 150, 30, 1, 1, 64},
+      // windows
+      {1, 200, 200, 1, 1, 64, true, 40},
+      {1, 70, 129, 1, 1, 64, false, 17},
+      // packed documents
+      {2, 240, 240, 1, 1, 64, true, 0, Visible::documents},
+      {1, 130, 130, 2, 1, 128, false, 0, Visible::documents},
+      {1, 140, 170, 1, 1, 96, true, 60, Visible::ragged},
+      // dropout, with and without whole Philox blocks of keys
+      {1, 132, 132, 2, 1, 64, true, 0, Visible::all, 0.25},
+      {2, 60, 71, 1, 1, 128, false, 0, Visible::all, 0.5},
+      // sharp
+      {1, 100, 100, 1, 1, 64, true, 0, Visible::all, 0, 5},
+  };
+  for (const Case& c : cases) expect_agreement(c, DType::bf16);
+}
+
+// Rows come in tiles of 16, columns in tiles of 32.
+TEST_F(CudaAttention, PlainAgreesWithTheReference) {
+  const std::vector<Case> cases = {
+      {1, 1, 1, 1, 1, 64},
+      {1, 70, 70, 2, 1, 64},
+      {1, 33, 33, 1, 1, 256},
+      {2, 17, 40, 3, 1, 23, false},
+      {1, 50, 20, 1, 1, 128},
+      {1, 1, 100, 4, 2, 80},
+      {1, 70, 70, 1, 1, 40, true, 20},
+      {1, 130, 130, 1, 1, 16, true, 0, Visible::documents},
+      {2, 40, 50, 1, 1, 16, false, 9, Visible::ragged},
+      {1, 40, 40, 2, 1, 16, true, 0, Visible::all, 0.25},
+      {1, 40, 43, 2, 1, 16, false, 0, Visible::all, 0.5},
+      {1, 40, 40, 1, 1, 16, true, 0, Visible::all, 0, 5},
+  };
+  for (const Case& c : cases) expect_agreement(c, DType::fp32);
+  // what the tiles do not take
+  const std::vector<Case> refused = {
+      {1, 40, 40, 2, 1, 136},
+      {1, 33, 33, 1, 1, 7},
+      {1, 33, 33, 1, 1, 64, true, 0, Visible::all, 0, 1, -1},
+  };
+  for (const Case& c : refused) expect_agreement(c, DType::bf16);
+}
+
+// Tiles of keys that no query of a tile sees are not touched: what is no number there stays there.
+TEST_F(CudaAttention, SkipsKeysThatNobodySees) {
+  const Case c{1, 256, 256, 1, 1, 64, false};
+  Operands forward = forward_operands(c, DType::bf16);
+  forward[3] = Tensor({DType::int32, {1, 256, 2}});  // each tile of queries sees its own keys
+  for (std::int64_t t = 0; t < 256; ++t) {
+    forward[3]->set(2 * t, static_cast<double>(t / 128 * 128));
+    forward[3]->set(2 * t + 1, static_cast<double>(t / 128 * 128 + 128));
+  }
+  forward[1]->set(5 * 64, NAN);
+  const auto types = forward_types(c, DType::bf16);
+  const auto o = run(kernels::cuda::attention, forward, types, c.attributes());
+  const auto d = run(kernels::cuda::attention_grad, backward_operands(c, forward, o),
+                     backward_types(c, DType::bf16), c.attributes());
+  EXPECT_TRUE(std::isnan(o[0].get(0)));
+  EXPECT_TRUE(std::isnan(o[1].get(0)));
+  EXPECT_TRUE(std::isnan(d[0].get(0)));
+  for (std::int64_t i = 128 * 64; i < 256 * 64; ++i) {
+    ASSERT_TRUE(std::isfinite(o[0].get(i))) << i;
+    for (std::size_t r = 0; r < 3; ++r) ASSERT_TRUE(std::isfinite(d[r].get(i))) << r << " " << i;
+  }
+}
+
+// A query that sees no key: o = 0, lse = -inf, and no gradient in or out of it.
+TEST_F(CudaAttention, BlindQueries) {
+  const Case c{1, 5, 3, 1, 1, 16};  // causal: queries 0 and 1 come before the first key
+  for (const DType dtype : {DType::bf16, DType::fp32}) {
+    const Operands forward = forward_operands(c, dtype);
+    const auto o = run(kernels::cuda::attention, forward, forward_types(c, dtype), c.attributes());
+    const auto d = run(kernels::cuda::attention_grad, backward_operands(c, forward, o),
+                       backward_types(c, dtype), c.attributes());
+    for (std::int64_t i = 0; i < 2 * 16; ++i) {
+      EXPECT_EQ(o[0].get(i), 0);
+      EXPECT_EQ(d[0].get(i), 0);
+    }
+    EXPECT_EQ(o[1].get(0), -INFINITY);
+    EXPECT_EQ(o[1].get(1), -INFINITY);
+    EXPECT_TRUE(std::isfinite(o[1].get(2)));
+  }
+}
+
+TEST_F(CudaAttention, DeclinesWithAReason) {
+  const Case wide{1, 4, 4, 1, 1, 300};
+  const auto refusal = [](const Case& c, DType dtype) {
+    return run_cuda_kernel(kernels::cuda::attention, forward_operands(c, dtype),
+                           forward_types(c, dtype), c.attributes())
+        .declined;
+  };
+  EXPECT_EQ(refusal(wide, DType::fp32), "head size 300: takes 1 to 256");
+  EXPECT_EQ(refusal({1, 4, 4, 1, 1, 8}, DType::fp64), "dtype fp64: takes fp32 and bf16");
+}
+
+}  // namespace
+}  // namespace bessemer::testing
