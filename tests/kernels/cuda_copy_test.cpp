@@ -14,8 +14,8 @@ namespace reference = kernels::reference;
 
 using Integers = std::vector<std::int64_t>;
 
-const std::vector<DType> kDtypes{DType::fp64, DType::fp32,  DType::bf16, DType::uint8,
-                                 DType::int8, DType::int32, DType::int64};
+// Of each size an element may have.
+const std::vector<DType> kDtypes{DType::int64, DType::fp32, DType::bf16, DType::int8};
 
 Tensor sample(DType dtype, const Shape& shape, std::uint64_t seed = 1) {
   return integers({dtype, shape}, seed, -100, 100);
@@ -115,7 +115,7 @@ void expect_ranges(DType dtype, const Range& c) {
 TEST(CudaCopy, SlicePadConcat) {
   const std::vector<Range> cases{
       {{7}, 0, 2, 5},        {{5, 9}, 1, 0, 4},        {{5, 9}, 0, 1, 5},
-      {{3, 4, 5}, -2, 1, 3}, {{4, 9000}, 1, 3, 8999},  {{300, 7}, 0, 0, 300},
+      {{3, 4, 5}, -2, 1, 3}, {{4, 1500}, 1, 3, 1499},  {{300, 7}, 0, 0, 300},
       {{2, 3}, 1, 1, 1},     {{6, 5}, 1, 2, 3},        {{3, 48, 2}, 1, 16, 32},
       {{0, 4}, 1, 1, 3},     {{2, 3, 256}, 2, 64, 128}};
   for (const DType dtype : kDtypes) {
@@ -202,13 +202,13 @@ TEST(CudaCopy, CacheWrite) {
 
 // Many rows for one position, more of them than a block has threads.
 TEST(CudaCopy, CacheWriteKeepsTheLastOfManyRows) {
-  Tensor positions({DType::int32, {1, 140}});
-  for (std::int64_t i = 0; i < 140; ++i) positions.set(i, static_cast<double>(i % 2));
+  Tensor positions({DType::int32, {1, 130}});
+  for (std::int64_t i = 0; i < 130; ++i) positions.set(i, static_cast<double>(i % 2));
   const TensorType cache{DType::fp32, {1, 3, 1, 4}};
   expect_same_bits(
       {cuda::cache_write,
        reference::cache_write,
-       {sample(DType::fp32, cache.shape, 1), sample(DType::fp32, {1, 140, 1, 4}, 2), positions},
+       {sample(DType::fp32, cache.shape, 1), sample(DType::fp32, {1, 130, 1, 4}, 2), positions},
        {cache},
        {},
        {}},

@@ -159,7 +159,7 @@ __global__ void transpose_packs(const Tiles tiles, const T* from, T* to) {
   const Tile tile = tile_of(tiles, Of::kSide);
   const std::int64_t rows = tiles.rows - tile.row, columns = tiles.columns - tile.column;
   const int x = static_cast<int>(threadIdx.x) % Of::kPacks;
-  Pack<T> loaded[Of::kEach];
+  Pack<T> loaded[Of::kEach] = {};
   for (int k = 0; k < Of::kEach; ++k) {
     const int row = (static_cast<int>(threadIdx.x) + k * Of::kThreads) / Of::kPacks;
     if (row < rows && x * Of::kElements < columns) {
