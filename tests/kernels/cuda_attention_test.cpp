@@ -145,6 +145,9 @@ TEST_F(CudaAttention, TilesAgreeWithTheReference) {
       // windows
       {1, 100, 100, 1, 1, 64, true, 20},
       {1, 40, 70, 1, 1, 64, false, 17},
+      // a whole tile of queries that sees nothing, one of keys that nothing sees
+      {1, 150, 12, 1, 1, 64},
+      {1, 8, 80, 1, 1, 64, true, 4},
       // packed documents
       {2, 130, 130, 1, 1, 64, true, 0, Visible::documents},
       {1, 40, 70, 1, 1, 96, true, 60, Visible::ragged},
