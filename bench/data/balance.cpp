@@ -30,6 +30,7 @@
 #include "data/layout.h"
 #include "kernels/cpu/cpu.h"
 #include "models/architecture.h"
+#include "train/machine.h"
 #include "train/compile.h"
 #include "train/delivery.h"
 

@@ -20,6 +20,7 @@
 #include "config/parse.h"
 #include "models/model.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/memory_planner.h"
 #include "train/offload.h"
 #include "train/step_runner.h"
@@ -125,7 +126,7 @@ double measure(const Setting& setting, const Options& options) {
   train::MemoryPlanner planner(config, architecture, machine);
   planner.check();
   const train::CompiledRun run = planner.compile();
-  const runtime::Executor executor(run.plan, train::executor_options(config.memory));
+  const runtime::Executor executor(run.plan, train::executor_options(config));
   train::draw_parameters(architecture, 1, train::into(executor));
   const train::StepRunner runner(executor, 1);
   runner.refresh();

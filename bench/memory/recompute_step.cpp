@@ -40,6 +40,7 @@
 #include "passes/pipeline.h"
 #include "plan/recompute_to_fit.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/compile.h"
 #include "train/step_runner.h"
 #include "train/weights.h"

@@ -22,6 +22,7 @@
 #include "config/parse.h"
 #include "models/model.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/compile.h"
 #include "train/offload.h"
 #include "train/step_runner.h"
@@ -104,7 +105,7 @@ void take_turn(const config::RunConfig& config, Measured& measured) {
     measured.bytes[ir::index_of(tier)] = run.plan.bytes(tier);
   }
   measured.predicted = plan::predicted_step_seconds(run.plan, run.micro_batches);
-  const runtime::Executor executor(run.plan, train::executor_options(config.memory));
+  const runtime::Executor executor(run.plan, train::executor_options(config));
   train::draw_parameters(architecture, 1, train::into(executor));
   const train::StepRunner runner(executor, 1);
   runner.refresh();

@@ -28,6 +28,7 @@
 #include "models/architecture.h"
 #include "plan/report.h"
 #include "profile.h"
+#include "train/machine.h"
 #include "train/compile.h"
 #include "train/memory_planner.h"
 #include "train/offload.h"
@@ -125,14 +126,14 @@ void run(const Options& options) {
   config::RunConfig config = run_config(options, batches);
   const models::Architecture architecture =
       models::read_hugging_face_config(options.model + "/config.json");
-  const cost::MachineDescription machine =
-      train::with_file_rates(train::measured_machine(), config.memory, train::FileRates::measured);
+  const cost::MachineDescription machine = train::with_file_rates(
+      train::measured_machine(config.run.device), config.memory, train::FileRates::measured);
   config = train::MemoryPlanner(config, architecture, machine).choose();
   passes::Runner passes;
   const train::CompiledRun compiled = train::compile_run(config, architecture, machine, passes);
   const plan::Plan& plan = compiled.plan;
   if (options.plan) std::cerr << plan::describe(plan, {});
-  const runtime::Executor executor(plan, train::executor_options(config.memory));
+  const runtime::Executor executor(plan, train::executor_options(config));
   train::read_parameters(architecture, *checkpoint::open_hugging_face(options.model),
                          train::into(executor));
   const train::StepRunner runner(executor, 0);

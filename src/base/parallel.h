@@ -2,7 +2,9 @@
 // oversubscribed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include <omp.h>
 
@@ -43,6 +45,17 @@ void parallel_items(std::int64_t n, const Body& body) {
   }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(thread_count())
   for (std::int64_t i = 0; i < n; ++i) body(i, omp_get_thread_num());
+}
+
+/// memcpy by the team, where there is enough for it.
+inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  constexpr std::int64_t kGrainBytes = std::int64_t{1} << 20;
+  parallel_for(static_cast<std::int64_t>(bytes), kGrainBytes,
+               [&](std::int64_t begin, std::int64_t end) {
+                 std::memcpy(static_cast<std::byte*>(to) + begin,
+                             static_cast<const std::byte*>(from) + begin,
+                             static_cast<std::size_t>(end - begin));
+               });
 }
 
 }  // namespace bessemer

@@ -14,14 +14,6 @@ namespace {
 
 constexpr std::int64_t kCopyGrain = std::int64_t{1} << 20;
 
-void copy(std::byte* to, std::span<const std::byte> from) {
-  parallel_for(static_cast<std::int64_t>(from.size()), kCopyGrain,
-               [&](std::int64_t begin, std::int64_t end) {
-                 std::memcpy(to + begin, from.data() + begin,
-                             static_cast<std::size_t>(end - begin));
-               });
-}
-
 }  // namespace
 
 BackgroundWriter::BackgroundWriter(std::filesystem::path run_directory, int keep)
@@ -59,19 +51,17 @@ void BackgroundWriter::reserve_bytes(std::size_t bytes) {
   buffer_ = Arena(bytes);
 }
 
-void BackgroundWriter::save(std::int64_t step, std::span<const NamedTensor> tensors,
-                            nlohmann::json state) {
+void BackgroundWriter::save(std::int64_t step, std::span<const TensorSpec> specs,
+                            const CopyTo& copy_to, nlohmann::json state) {
   wait();
-  reserve_bytes(snapshot_bytes(specs_of(tensors)));
-  snapshot_.assign(tensors.begin(), tensors.end());
+  reserve_bytes(snapshot_bytes(specs));
+  snapshot_.clear();
   std::byte* next = buffer_.data();
-  for (NamedTensor& tensor : snapshot_) {
-    const std::size_t bytes = tensor.view.type.bytes();
-    require(tensor.view.bytes.size() == bytes, "tensor {} is {}, but {} bytes were given",
-            tensor.name, to_string(tensor.view.type), tensor.view.bytes.size());
-    copy(next, tensor.view.bytes);
-    tensor.view.bytes = {next, bytes};
-    next += align_up(bytes);
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const std::span room(next, specs[i].type.bytes());
+    copy_to(i, room);
+    snapshot_.push_back({specs[i].name, {specs[i].type, room}});
+    next += align_up(room.size());
   }
   writing_ = std::async(std::launch::async, [this, step, text = std::move(state)] {
     const auto written = write_checkpoint(run_directory_, step, snapshot_, text);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <span>
 #include <vector>
@@ -31,10 +32,14 @@ class BackgroundWriter {
   /// Gets the buffer now, so that no later `save` of these tensors allocates it.
   void reserve(std::span<const TensorSpec> specs);
 
+  /// Copies tensor number `index` of those that are saved.
+  using CopyTo = std::function<void(std::size_t index, std::span<std::byte> to)>;
+
   /// Copies the tensors and returns; a thread of its own writes them (write_checkpoint). Waits
   /// first for the write before this one; where that failed, throws its error once and saves
   /// nothing, and the next call starts afresh. The buffer is kept and reused.
-  void save(std::int64_t step, std::span<const NamedTensor> tensors, nlohmann::json state);
+  void save(std::int64_t step, std::span<const TensorSpec> specs, const CopyTo& copy_to,
+            nlohmann::json state);
 
   /// Writes before it returns, without a copy in memory: for tensors that are not in memory, or
   /// where there is no room for them twice.

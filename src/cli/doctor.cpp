@@ -22,8 +22,10 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "kernels/cuda/device.h"
 #include "kernels/kernel.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/compile.h"
 
 namespace bessemer::cli {
@@ -77,6 +79,35 @@ void show_memory(Advice& advice) {
   line("memory", fmt::format("{}, {} of it unused", plan::bytes_text(all), plan::bytes_text(free)));
   if (all > 0 && all < (std::size_t{2} << 30)) {
     advice.push_back("less than 2 GiB of memory: look at `bessemer plan RUN.toml` before a run");
+  }
+}
+
+// Opened, which is more than seen: another process may have a device for itself.
+std::string describe_device(int index) {
+  const kernels::cuda::DeviceProperties device = kernels::cuda::open_device(index)->properties();
+  return fmt::format("{}, compute capability {}.{}, {} multiprocessors, {}, {} of it unused",
+                     device.name, device.compute_capability / 10, device.compute_capability % 10,
+                     device.multiprocessors, plan::bytes_text(device.memory_bytes),
+                     plan::bytes_text(device.free_bytes));
+}
+
+void show_gpus(Advice& advice) {
+  const kernels::cuda::Survey survey = kernels::cuda::survey();
+  if (survey.devices.empty()) line("GPU", "none: " + survey.problem);
+  for (int i = 0; i < static_cast<int>(survey.devices.size()); ++i) {
+    const std::string name = fmt::format("GPU cuda:{}", i);
+    try {
+      line(name, describe_device(i));
+    } catch (const Error& error) {
+      line(name, survey.devices[static_cast<std::size_t>(i)].name + ", which cannot be used");
+      advice.push_back(fmt::format("cuda:{}: {}", i, error.what()));
+    }
+  }
+  if (!survey.driver.empty()) line("GPU driver", survey.driver);
+  if (!survey.libraries.empty()) print("GPU libraries\n");
+  for (const std::string& library : survey.libraries) {
+    const std::size_t name_end = library.find(' ');
+    print(fmt::format("  {:<15}{}\n", library.substr(0, name_end), library.substr(name_end)));
   }
 }
 
@@ -168,6 +199,7 @@ int doctor(bool calibrate) {
   line("bessemer", kVersion);
   show_processor(here, advice);
   show_memory(advice);
+  show_gpus(advice);
   show_libraries(advice);
   flush();  // measuring takes seconds
   show_calibration(here, calibrate, advice);

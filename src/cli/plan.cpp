@@ -1,6 +1,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -8,9 +9,11 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/run_file.h"
+#include "cost/cuda_devices.h"
 #include "cost/machine.h"
 #include "plan/plot.h"
 #include "plan/report.h"
+#include "train/machine.h"
 #include "train/compile.h"
 #include "train/corpus.h"
 #include "train/memory_planner.h"
@@ -23,9 +26,15 @@ namespace {
 
 struct PlanOptions {
   RunFileOptions run;
+  std::string machine;  // one that is not here; empty: this one
   bool json = false;
   std::string plot;  // a path; empty: no picture
 };
+
+cost::MachineDescription machine_of(const PlanOptions& options, const config::RunConfig& config) {
+  if (options.machine.empty()) return train::known_machine(config.run.device);
+  return cost::assumed_cuda_machine(options.machine, train::known_machine());
+}
 
 int plan_run(const PlanOptions& options, const Session& session) {
   const config::RunConfig asked = load_run_file(options.run, session);
@@ -43,7 +52,7 @@ int plan_run(const PlanOptions& options, const Session& session) {
   const models::Architecture architecture =
       models::resolve(asked.model, train::planned_vocabulary(asked), asked.data.sequence_length);
   const cost::MachineDescription machine =
-      train::with_file_rates(train::known_machine(), asked.memory, train::FileRates::cached);
+      train::with_file_rates(machine_of(options, asked), asked.memory, train::FileRates::cached);
   train::MemoryPlanner planner(asked, architecture, machine);
   const config::RunConfig config = planner.choose();
   const bool seen = !passes.dump_after.empty();  // what the planner makes, it makes unseen
@@ -78,6 +87,11 @@ void add_plan(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand(
       "plan", "Shows where the memory and the time of a run will go; needs no data");
   add_run_file(*command, options->run);
+  command
+      ->add_option("--machine", options->machine,
+                   fmt::format("Plans for a CUDA device that need not be here: {}",
+                               fmt::join(cost::known_cuda_devices(), ", ")))
+      ->type_name("NAME");
   command->add_flag("--json", options->json, "Prints the plan as one JSON object");
   command
       ->add_option("--plot", options->plot,

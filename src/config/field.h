@@ -112,6 +112,12 @@ class SectionFields {
   }
 
   template <typename T>
+  SectionFields& device(std::string key, T Section::*member, std::string doc) {
+    return add(std::move(key), member, "\"cpu\", \"cuda\", \"cuda:N\" or \"auto\"", std::move(doc),
+               to_device, [](Device value) { return config::print(value); });
+  }
+
+  template <typename T>
   SectionFields& offload(std::string key, T Section::*member, std::string doc) {
     return add(
         std::move(key), member,

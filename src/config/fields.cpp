@@ -219,7 +219,8 @@ void add_machine(Table& table) {
   section(table, "run", &RunConfig::run)
       .integer("threads", &MachineConfig::threads, from_to(1, 4096), "of the kernels (all cores)")
       .integer("seed", &MachineConfig::seed, at_least(0), "of everything random")
-      .choice("device", &MachineConfig::device, kDevices, "what computes", "\"cuda\" is");
+      .device("device", &MachineConfig::device,
+              "what computes; auto: the first CUDA device where there is one, else the cpu");
 }
 
 }  // namespace

@@ -55,7 +55,6 @@ inline constexpr Named<SourceFormat> kSourceFormats[] = {{SourceFormat::automati
                                                          {SourceFormat::messages, "messages"}};
 inline constexpr Named<Tokenize> kTokenizations[] = {{Tokenize::ahead, "ahead"},
                                                      {Tokenize::on_the_fly, "on_the_fly"}};
-inline constexpr Named<Device> kDevices[] = {{Device::cpu, "cpu"}};
 inline constexpr Named<log::Level> kLevels[] = {{log::Level::debug, "debug"},
                                                 {log::Level::info, "info"},
                                                 {log::Level::warn, "warn"},
@@ -86,7 +85,6 @@ constexpr std::string_view name_of(MemoryPolicy v) { return name_in(kMemoryPolic
 constexpr std::string_view name_of(Recompute v) { return name_in(kRecomputes, v); }
 constexpr std::string_view name_of(TensorClass v) { return name_in(kTensorClasses, v); }
 constexpr std::string_view name_of(OffloadTier v) { return name_in(kOffloadTiers, v); }
-constexpr std::string_view name_of(Device v) { return name_in(kDevices, v); }
 constexpr std::string_view name_of(log::Level v) { return name_in(kLevels, v); }
 
 }  // namespace bessemer::config

@@ -47,7 +47,16 @@ enum class SourceFormat { automatic, text, messages };
 enum class Tokenize { ahead, on_the_fly };
 enum class Workers { threads, processes };
 enum class Balance { round_robin, greedy, karmarkar_karp };
-enum class Device { cpu };
+/// What computes. Written "cpu", "auto", "cuda" or "cuda:1".
+struct Device {
+  enum class Kind : std::uint8_t {
+    cpu,
+    cuda,
+    automatic,  // the first CUDA device where the program and the machine have one, else the cpu
+  } kind = Kind::cpu;
+  int index = 0;  // of the CUDA device
+  bool operator==(const Device&) const = default;
+};
 
 /// A number of bytes. Written in a run file as an integer or as text with a unit: "2GiB", "512MB".
 struct Bytes {
@@ -244,7 +253,7 @@ struct LogConfig {
 struct MachineConfig {
   std::optional<std::int64_t> threads;  // of the kernels; absent: one a core
   std::uint64_t seed = 0;               // below 2^63, the largest integer of TOML
-  Device device = Device::cpu;
+  Device device;
   bool operator==(const MachineConfig&) const = default;
 };
 

@@ -118,6 +118,21 @@ std::optional<std::string> to_text(const Value& value) {
   return {};
 }
 
+std::optional<Device> to_device(const Value& value) {
+  const auto text = to_text(value);
+  if (!text) return {};
+  if (*text == "cpu") return Device{};
+  if (*text == "auto") return Device{Device::Kind::automatic, 0};
+  if (*text == "cuda") return Device{Device::Kind::cuda, 0};
+  constexpr std::string_view kNumbered = "cuda:";
+  if (!text->starts_with(kNumbered)) return {};
+  int index = -1;
+  const char* const end = text->data() + text->size();
+  const auto [rest, error] = std::from_chars(text->data() + kNumbered.size(), end, index);
+  if (error != std::errc{} || rest != end || index < 0) return {};
+  return Device{Device::Kind::cuda, index};
+}
+
 std::optional<Bytes> to_bytes(const Value& value) {
   if (const auto* integer = std::get_if<std::int64_t>(&value.scalar)) {
     if (*integer < 1 || static_cast<std::uint64_t>(*integer) > kMostBytes) return {};
@@ -303,6 +318,15 @@ std::string print(std::string_view value) {
     }
   }
   return text + '"';
+}
+
+std::string print(Device value) {
+  switch (value.kind) {
+    case Device::Kind::cpu: return "\"cpu\"";
+    case Device::Kind::automatic: return "\"auto\"";
+    case Device::Kind::cuda: break;
+  }
+  return fmt::format("\"cuda:{}\"", value.index);
 }
 
 std::string print(Bytes value) {

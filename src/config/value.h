@@ -49,7 +49,8 @@ std::optional<std::int64_t> to_integer(const Value& value, const IntegerRange& r
 std::optional<double> to_real(const Value& value, const RealRange& range);
 std::optional<bool> to_boolean(const Value& value);
 std::optional<std::string> to_text(const Value& value);
-std::optional<Bytes> to_bytes(const Value& value);  // 1024, "2GiB", "1.5 GB"; at least one byte
+std::optional<Device> to_device(const Value& value);  // "cpu", "auto", "cuda", "cuda:1"
+std::optional<Bytes> to_bytes(const Value& value);    // 1024, "2GiB", "1.5 GB"; at least one byte
 /// ["optimizer", "activations:file"], or one text with commas between; "none" and [] are empty.
 std::optional<std::vector<OffloadItem>> to_offload(const Value& value);
 std::optional<FileBudget> to_file_budget(const Value& value);  // "/directory:64GiB"
@@ -61,6 +62,7 @@ std::string print(std::int64_t value);
 std::string print(double value);  // the fewest digits, and always a real
 std::string print(bool value);
 std::string print(std::string_view value);
+std::string print(Device value);
 std::string print(Bytes value);  // the largest binary unit that divides it
 std::string print(const std::vector<OffloadItem>& value);
 std::string print(const FileBudget& value);

@@ -1,5 +1,6 @@
 // What the planner knows of a machine: measured rates, from a cache that `bessemer doctor
-// --calibrate` writes, or assumed ones.
+// --calibrate` writes, or assumed ones. Rates are of what does the device's arithmetic
+// (cpu.device).
 #pragma once
 
 #include <filesystem>
@@ -38,6 +39,7 @@ struct MachineDescription {
   double file_read_bandwidth = 1e9;
   double file_write_bandwidth = 0.7e9;
   std::map<std::string, FileRates> directories;  // those that were measured
+  std::size_t device_memory = 0;  // bytes, of a device with memory of its own; 0: the host's
   bool measured = false;
 
   double matmul_flops(DType dtype) const {

@@ -64,8 +64,8 @@ class DropoutMask {
 
 /// Index of the probability of query `t` and key `s` under head `h` of sequence `b`.
 constexpr std::uint64_t attention_dropout_index(std::int64_t b, std::int64_t h, std::int64_t t,
-                                             std::int64_t s, std::int64_t heads,
-                                             std::int64_t queries, std::int64_t keys) {
+                                                std::int64_t s, std::int64_t heads,
+                                                std::int64_t queries, std::int64_t keys) {
   return static_cast<std::uint64_t>(((b * heads + h) * queries + t) * keys + s);
 }
 

@@ -1,5 +1,6 @@
 // One step of AdamW (Loshchilov and Hutter, 2019) on one parameter. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -40,6 +41,7 @@ OpDefinition adamw_update_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.adamw_update", kernels::cpu::adamw_update},
+                         {"cuda.adamw_update", kernels::cuda::adamw_update, kernels::Backend::cuda},
                          {"reference", kernels::reference::adamw_update}},
           .in_place = {{0, 0}, {2, 1}, {3, 2}},
           .runs_on_host = true};

@@ -1,5 +1,6 @@
 // Element-wise sum; b may be a suffix of a. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -32,7 +33,9 @@ OpDefinition add_op() {
           .gradient = gradient,
           .work = work,
           .sharding = split_elementwise,
-          .candidates = {{"cpu.add", kernels::cpu::add}, {"reference", kernels::reference::add}},
+          .candidates = {{"cpu.add", kernels::cpu::add},
+                         {"cuda.add", kernels::cuda::add, kernels::Backend::cuda},
+                         {"reference", kernels::reference::add}},
           .in_place = {{0, 0}, {1, 0}}};
 }
 

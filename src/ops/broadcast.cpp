@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -55,6 +56,7 @@ OpDefinition broadcast_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.broadcast", kernels::cpu::broadcast},
+                         {"cuda.broadcast", kernels::cuda::broadcast, kernels::Backend::cuda},
                          {"reference", kernels::reference::broadcast}}};
 }
 

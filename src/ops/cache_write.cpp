@@ -1,5 +1,6 @@
 // Puts new rows into a key or value cache. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -35,6 +36,7 @@ OpDefinition cache_write_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.cache_write", kernels::cpu::cache_write},
+                         {"cuda.cache_write", kernels::cuda::cache_write, kernels::Backend::cuda},
                          {"reference", kernels::reference::cache_write}},
           .in_place = {{0, 0}}};
 }

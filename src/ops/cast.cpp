@@ -1,5 +1,6 @@
 // x in another dtype. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -31,7 +32,9 @@ OpDefinition cast_op() {
           .gradient = gradient,
           .work = work,
           .sharding = split_elementwise,
-          .candidates = {{"cpu.cast", kernels::cpu::cast}, {"reference", kernels::reference::cast}},
+          .candidates = {{"cpu.cast", kernels::cpu::cast},
+                         {"cuda.cast", kernels::cuda::cast, kernels::Backend::cuda},
+                         {"reference", kernels::reference::cast}},
           .runs_on_host = true};
 }
 

@@ -1,5 +1,6 @@
 // Tensors one after the other along one dimension. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -60,6 +61,7 @@ OpDefinition concat_op() {
           .work = work,
           .sharding = split_but_dim,
           .candidates = {{"cpu.concat", kernels::cpu::concat},
+                         {"cuda.concat", kernels::cuda::concat, kernels::Backend::cuda},
                          {"reference", kernels::reference::concat}}};
 }
 

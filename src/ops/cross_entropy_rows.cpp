@@ -1,6 +1,7 @@
 // What linear_cross_entropy does with the logits of a chunk of rows, where the products before and
 // after it are made in tiles. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -54,6 +55,8 @@ OpDefinition cross_entropy_rows_op() {
           .work = work,
           .sharding = nullptr,
           .candidates = {{"cpu.cross_entropy_rows", kernels::cpu::cross_entropy_rows},
+                         {"cuda.cross_entropy_rows", kernels::cuda::cross_entropy_rows,
+                          kernels::Backend::cuda},
                          {"reference", kernels::reference::cross_entropy_rows}}};
 }
 
@@ -64,6 +67,8 @@ OpDefinition cross_entropy_rows_train_op() {
           .work = work_train,
           .sharding = nullptr,
           .candidates = {{"cpu.cross_entropy_rows_train", kernels::cpu::cross_entropy_rows_train},
+                         {"cuda.cross_entropy_rows_train", kernels::cuda::cross_entropy_rows_train,
+                          kernels::Backend::cuda},
                          {"reference", kernels::reference::cross_entropy_rows_train}},
           .in_place = {{0, 1}}};
 }

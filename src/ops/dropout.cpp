@@ -1,5 +1,6 @@
 // Zeros a random part of x and scales up the rest. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -36,6 +37,7 @@ OpDefinition dropout_op() {
           .work = work,
           .sharding = nullptr,  // a number belongs to an index of the whole, which a part lacks
           .candidates = {{"cpu.dropout", kernels::cpu::dropout},
+                         {"cuda.dropout", kernels::cuda::dropout, kernels::Backend::cuda},
                          {"reference", kernels::reference::dropout}},
           .in_place = {{0, 0}}};
 }

@@ -1,5 +1,6 @@
 // Rows of a table by id, and their gradient. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -90,20 +91,23 @@ OpDefinition embedding_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.embedding", kernels::cpu::embedding},
+                         {"cuda.embedding", kernels::cuda::embedding, kernels::Backend::cuda},
                          {"reference", kernels::reference::embedding}},
           .in_place = {{2, 0}},
           .runs_on_host = true};
 }
 
 OpDefinition embedding_grad_op() {
-  return {.name = "embedding_grad",
-          .infer = infer_grad,
-          .gradient = nullptr,
-          .work = work_grad,
-          .sharding = sharding_grad,
-          .candidates = {{"cpu.embedding_grad", kernels::cpu::embedding_grad},
-                         {"reference", kernels::reference::embedding_grad}},
-          .in_place = {{2, 0}}};
+  return {
+      .name = "embedding_grad",
+      .infer = infer_grad,
+      .gradient = nullptr,
+      .work = work_grad,
+      .sharding = sharding_grad,
+      .candidates = {{"cpu.embedding_grad", kernels::cpu::embedding_grad},
+                     {"cuda.embedding_grad", kernels::cuda::embedding_grad, kernels::Backend::cuda},
+                     {"reference", kernels::reference::embedding_grad}},
+      .in_place = {{2, 0}}};
 }
 
 }  // namespace bessemer::ops

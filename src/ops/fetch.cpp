@@ -1,5 +1,6 @@
 // Brings a tensor, or a range of its elements, from where it lies to the device. Semantics:
 // docs/ops.md.
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -32,7 +33,8 @@ OpDefinition fetch_op() {
           .gradient = nullptr,
           .work = copy_work,
           .sharding = nullptr,
-          .candidates = {{"reference", kernels::reference::fetch}}};
+          .candidates = {{"cuda.fetch", kernels::cuda::fetch, kernels::Backend::cuda},
+                         {"reference", kernels::reference::fetch}}};
 }
 
 }  // namespace bessemer::ops

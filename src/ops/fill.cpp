@@ -1,5 +1,6 @@
 // A constant. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -35,13 +36,14 @@ std::vector<SplitAxis> sharding(const OpUse& use, std::span<const TensorType> re
 }  // namespace
 
 OpDefinition fill_op() {
-  return {
-      .name = "fill",
-      .infer = infer,
-      .gradient = nullptr,
-      .work = work,
-      .sharding = sharding,
-      .candidates = {{"cpu.fill", kernels::cpu::fill}, {"reference", kernels::reference::fill}}};
+  return {.name = "fill",
+          .infer = infer,
+          .gradient = nullptr,
+          .work = work,
+          .sharding = sharding,
+          .candidates = {{"cpu.fill", kernels::cpu::fill},
+                         {"cuda.fill", kernels::cuda::fill, kernels::Backend::cuda},
+                         {"reference", kernels::reference::fill}}};
 }
 
 }  // namespace bessemer::ops

@@ -1,5 +1,6 @@
 // A chain of element-wise ops as one small program. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/elementwise_program.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
@@ -33,14 +34,15 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 }  // namespace
 
 OpDefinition fused_op() {
-  return {
-      .name = "fused",
-      .infer = infer,
-      .gradient = nullptr,  // fusing comes after differentiating
-      .work = work,
-      .sharding = split_elementwise,
-      .candidates = {{"cpu.fused", kernels::cpu::fused}, {"reference", kernels::reference::fused}},
-      .in_place = {{0, 0}}};
+  return {.name = "fused",
+          .infer = infer,
+          .gradient = nullptr,  // fusing comes after differentiating
+          .work = work,
+          .sharding = split_elementwise,
+          .candidates = {{"cpu.fused", kernels::cpu::fused},
+                         {"cuda.fused", kernels::cuda::fused, kernels::Backend::cuda},
+                         {"reference", kernels::reference::fused}},
+          .in_place = {{0, 0}}};
 }
 
 }  // namespace bessemer::ops

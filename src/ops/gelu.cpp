@@ -1,6 +1,7 @@
 // Gaussian error linear unit (Hendrycks and Gimpel, 2016) and its gradient. Semantics:
 // docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -48,7 +49,9 @@ OpDefinition gelu_op() {
           .gradient = gradient,
           .work = work,
           .sharding = split_elementwise,
-          .candidates = {{"cpu.gelu", kernels::cpu::gelu}, {"reference", kernels::reference::gelu}},
+          .candidates = {{"cpu.gelu", kernels::cpu::gelu},
+                         {"cuda.gelu", kernels::cuda::gelu, kernels::Backend::cuda},
+                         {"reference", kernels::reference::gelu}},
           .in_place = {{0, 0}}};
 }
 
@@ -59,6 +62,7 @@ OpDefinition gelu_grad_op() {
           .work = work_grad,
           .sharding = split_elementwise,
           .candidates = {{"cpu.gelu_grad", kernels::cpu::gelu_grad},
+                         {"cuda.gelu_grad", kernels::cuda::gelu_grad, kernels::Backend::cuda},
                          {"reference", kernels::reference::gelu_grad}},
           .in_place = {{0, 0}, {1, 0}}};
 }

@@ -1,5 +1,6 @@
 // The root of the sum of squares of many tensors. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -34,6 +35,7 @@ OpDefinition global_norm_op() {
           .work = work,
           .sharding = nullptr,  // the root comes after the sum
           .candidates = {{"cpu.global_norm", kernels::cpu::global_norm},
+                         {"cuda.global_norm", kernels::cuda::global_norm, kernels::Backend::cuda},
                          {"reference", kernels::reference::global_norm}},
           .runs_on_host = true};
 }

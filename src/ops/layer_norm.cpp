@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -75,6 +76,7 @@ OpDefinition layer_norm_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.layer_norm", kernels::cpu::layer_norm},
+                         {"cuda.layer_norm", kernels::cuda::layer_norm, kernels::Backend::cuda},
                          {"reference", kernels::reference::layer_norm}}};
 }
 
@@ -85,6 +87,8 @@ OpDefinition layer_norm_grad_op() {
           .work = work_grad,
           .sharding = sharding_grad,
           .candidates = {{"cpu.layer_norm_grad", kernels::cpu::layer_norm_grad},
+                         {"cuda.layer_norm_grad", kernels::cuda::layer_norm_grad,
+                          kernels::Backend::cuda},
                          {"reference", kernels::reference::layer_norm_grad}},
           .in_place = {{5, 0}, {0, 0}}};
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -129,6 +130,8 @@ OpDefinition linear_cross_entropy_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.linear_cross_entropy", kernels::cpu::linear_cross_entropy},
+                         {"cuda.linear_cross_entropy", kernels::cuda::linear_cross_entropy,
+                          kernels::Backend::cuda},
                          {"reference", kernels::reference::linear_cross_entropy}}};
 }
 
@@ -139,6 +142,8 @@ OpDefinition linear_cross_entropy_grad_op() {
           .work = work_grad,
           .sharding = sharding_grad,
           .candidates = {{"cpu.linear_cross_entropy_grad", kernels::cpu::linear_cross_entropy_grad},
+                         {"cuda.linear_cross_entropy_grad",
+                          kernels::cuda::linear_cross_entropy_grad, kernels::Backend::cuda},
                          {"reference", kernels::reference::linear_cross_entropy_grad}},
           .in_place = {{5, 1}}};
 }
@@ -151,6 +156,8 @@ OpDefinition linear_cross_entropy_train_op() {
       .work = work_grad,
       .sharding = sharding_train,
       .candidates = {{"cpu.linear_cross_entropy_train", kernels::cpu::linear_cross_entropy_train},
+                     {"cuda.linear_cross_entropy_train", kernels::cuda::linear_cross_entropy_train,
+                      kernels::Backend::cuda},
                      {"reference", kernels::reference::linear_cross_entropy_train}},
       .in_place = {{4, 2}}};
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -147,6 +148,7 @@ OpDefinition matmul_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.matmul", kernels::cpu::matmul},
+                         {"cuda.matmul", kernels::cuda::matmul, kernels::Backend::cuda},
                          {"reference", kernels::reference::matmul}},
           .in_place = {{3, 0}}};
 }

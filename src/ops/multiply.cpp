@@ -1,5 +1,6 @@
 // Element-wise product; b may be a suffix of a. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -35,6 +36,7 @@ OpDefinition multiply_op() {
           .work = work,
           .sharding = split_elementwise,
           .candidates = {{"cpu.multiply", kernels::cpu::multiply},
+                         {"cuda.multiply", kernels::cuda::multiply, kernels::Backend::cuda},
                          {"reference", kernels::reference::multiply}},
           .in_place = {{0, 0}, {1, 0}}};
 }

@@ -1,5 +1,6 @@
 // Zeros around one dimension: the gradient of slice. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -46,7 +47,9 @@ OpDefinition pad_op() {
           .gradient = gradient,
           .work = work,
           .sharding = split_but_dim,
-          .candidates = {{"cpu.pad", kernels::cpu::pad}, {"reference", kernels::reference::pad}}};
+          .candidates = {{"cpu.pad", kernels::cpu::pad},
+                         {"cuda.pad", kernels::cuda::pad, kernels::Backend::cuda},
+                         {"reference", kernels::reference::pad}}};
 }
 
 }  // namespace bessemer::ops

@@ -1,6 +1,7 @@
 // Numbers in 8 bits, and back. Format: kernels/quantized_blocks.h. Semantics: docs/ops.md.
 #include "kernels/quantized_blocks.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -54,8 +55,10 @@ OpDefinition quantize_blocks_op() {
           .gradient = nullptr,
           .work = work_quantize,
           .sharding = sharding,
-          .candidates = {{"cpu.quantize_blocks", kernels::cpu::quantize_blocks},
-                         {"reference", kernels::reference::quantize_blocks}}};
+          .candidates = {
+              {"cpu.quantize_blocks", kernels::cpu::quantize_blocks},
+              {"cuda.quantize_blocks", kernels::cuda::quantize_blocks, kernels::Backend::cuda},
+              {"reference", kernels::reference::quantize_blocks}}};
 }
 
 OpDefinition dequantize_blocks_op() {
@@ -64,8 +67,10 @@ OpDefinition dequantize_blocks_op() {
           .gradient = nullptr,
           .work = work_dequantize,
           .sharding = sharding,
-          .candidates = {{"cpu.dequantize_blocks", kernels::cpu::dequantize_blocks},
-                         {"reference", kernels::reference::dequantize_blocks}}};
+          .candidates = {
+              {"cpu.dequantize_blocks", kernels::cpu::dequantize_blocks},
+              {"cuda.dequantize_blocks", kernels::cuda::dequantize_blocks, kernels::Backend::cuda},
+              {"reference", kernels::reference::dequantize_blocks}}};
 }
 
 }  // namespace bessemer::ops

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -53,6 +54,7 @@ OpDefinition reduce_sum_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.reduce_sum", kernels::cpu::reduce_sum},
+                         {"cuda.reduce_sum", kernels::cuda::reduce_sum, kernels::Backend::cuda},
                          {"reference", kernels::reference::reduce_sum}},
           .in_place = {{1, 0}}};
 }

@@ -1,5 +1,6 @@
 // The same elements under another shape: a view. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -52,6 +53,7 @@ OpDefinition reshape_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.reshape", kernels::cpu::reshape},
+                         {"cuda.reshape", kernels::cuda::reshape, kernels::Backend::cuda},
                          {"reference", kernels::reference::reshape}},
           .is_view = true};
 }

@@ -1,6 +1,7 @@
 // Root-mean-square normalisation (Zhang and Sennrich, 2019) and its gradient. Semantics:
 // docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -66,18 +67,21 @@ OpDefinition rms_norm_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.rms_norm", kernels::cpu::rms_norm},
+                         {"cuda.rms_norm", kernels::cuda::rms_norm, kernels::Backend::cuda},
                          {"reference", kernels::reference::rms_norm}}};
 }
 
 OpDefinition rms_norm_grad_op() {
-  return {.name = "rms_norm_grad",
-          .infer = infer_grad,
-          .gradient = nullptr,
-          .work = work_grad,
-          .sharding = sharding_grad,
-          .candidates = {{"cpu.rms_norm_grad", kernels::cpu::rms_norm_grad},
-                         {"reference", kernels::reference::rms_norm_grad}},
-          .in_place = {{4, 0}, {0, 0}}};
+  return {
+      .name = "rms_norm_grad",
+      .infer = infer_grad,
+      .gradient = nullptr,
+      .work = work_grad,
+      .sharding = sharding_grad,
+      .candidates = {{"cpu.rms_norm_grad", kernels::cpu::rms_norm_grad},
+                     {"cuda.rms_norm_grad", kernels::cuda::rms_norm_grad, kernels::Backend::cuda},
+                     {"reference", kernels::reference::rms_norm_grad}},
+      .in_place = {{4, 0}, {0, 0}}};
 }
 
 }  // namespace bessemer::ops

@@ -1,5 +1,6 @@
 // Rotary position embedding (Su et al., "RoFormer", 2021). Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "kernels/rope_frequencies.h"
 #include "ops/all_ops.h"
@@ -44,7 +45,9 @@ OpDefinition rope_op() {
           .gradient = gradient,
           .work = work,
           .sharding = sharding,
-          .candidates = {{"cpu.rope", kernels::cpu::rope}, {"reference", kernels::reference::rope}},
+          .candidates = {{"cpu.rope", kernels::cpu::rope},
+                         {"cuda.rope", kernels::cuda::rope, kernels::Backend::cuda},
+                         {"reference", kernels::reference::rope}},
           .in_place = {{0, 0}}};
 }
 

@@ -1,5 +1,6 @@
 // x times a number. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -25,14 +26,15 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 }  // namespace
 
 OpDefinition scale_op() {
-  return {
-      .name = "scale",
-      .infer = infer,
-      .gradient = gradient,
-      .work = work,
-      .sharding = split_elementwise,
-      .candidates = {{"cpu.scale", kernels::cpu::scale}, {"reference", kernels::reference::scale}},
-      .in_place = {{0, 0}}};
+  return {.name = "scale",
+          .infer = infer,
+          .gradient = gradient,
+          .work = work,
+          .sharding = split_elementwise,
+          .candidates = {{"cpu.scale", kernels::cpu::scale},
+                         {"cuda.scale", kernels::cuda::scale, kernels::Backend::cuda},
+                         {"reference", kernels::reference::scale}},
+          .in_place = {{0, 0}}};
 }
 
 }  // namespace bessemer::ops

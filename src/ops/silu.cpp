@@ -1,5 +1,6 @@
 // x sigmoid(x) and its gradient. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -39,7 +40,9 @@ OpDefinition silu_op() {
           .gradient = gradient,
           .work = work,
           .sharding = split_elementwise,
-          .candidates = {{"cpu.silu", kernels::cpu::silu}, {"reference", kernels::reference::silu}},
+          .candidates = {{"cpu.silu", kernels::cpu::silu},
+                         {"cuda.silu", kernels::cuda::silu, kernels::Backend::cuda},
+                         {"reference", kernels::reference::silu}},
           .in_place = {{0, 0}}};
 }
 
@@ -50,6 +53,7 @@ OpDefinition silu_grad_op() {
           .work = work_grad,
           .sharding = split_elementwise,
           .candidates = {{"cpu.silu_grad", kernels::cpu::silu_grad},
+                         {"cuda.silu_grad", kernels::cuda::silu_grad, kernels::Backend::cuda},
                          {"reference", kernels::reference::silu_grad}},
           .in_place = {{0, 0}, {1, 0}}};
 }

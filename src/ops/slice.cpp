@@ -1,5 +1,6 @@
 // A range of one dimension. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -32,13 +33,14 @@ std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
 }  // namespace
 
 OpDefinition slice_op() {
-  return {
-      .name = "slice",
-      .infer = infer,
-      .gradient = gradient,
-      .work = copy_work,
-      .sharding = split_but_dim,
-      .candidates = {{"cpu.slice", kernels::cpu::slice}, {"reference", kernels::reference::slice}}};
+  return {.name = "slice",
+          .infer = infer,
+          .gradient = gradient,
+          .work = copy_work,
+          .sharding = split_but_dim,
+          .candidates = {{"cpu.slice", kernels::cpu::slice},
+                         {"cuda.slice", kernels::cuda::slice, kernels::Backend::cuda},
+                         {"reference", kernels::reference::slice}}};
 }
 
 }  // namespace bessemer::ops

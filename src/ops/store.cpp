@@ -1,5 +1,6 @@
 // Puts a value of the device where it is kept: whole, or as a range of a tensor that is there.
 // Semantics: docs/ops.md.
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -37,7 +38,8 @@ OpDefinition store_op() {
                 return Work{.bytes_read = bytes, .bytes_written = bytes};
               },
           .sharding = nullptr,
-          .candidates = {{"reference", kernels::reference::store}},
+          .candidates = {{"cuda.store", kernels::cuda::store, kernels::Backend::cuda},
+                         {"reference", kernels::reference::store}},
           .in_place = {{1, 0}},
           .updates = 1};
 }

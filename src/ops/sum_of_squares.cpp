@@ -1,5 +1,6 @@
 // global_norm in two steps, for tensors that are not all there at one time. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/norm_block.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
@@ -33,13 +34,15 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 }  // namespace
 
 OpDefinition sum_of_squares_op() {
-  return {.name = "sum_of_squares",
-          .infer = infer_sums,
-          .gradient = nullptr,
-          .work = work,
-          .sharding = nullptr,  // blocks are counted from the tensor's first element
-          .candidates = {{"cpu.sum_of_squares", kernels::cpu::sum_of_squares},
-                         {"reference", kernels::reference::sum_of_squares}}};
+  return {
+      .name = "sum_of_squares",
+      .infer = infer_sums,
+      .gradient = nullptr,
+      .work = work,
+      .sharding = nullptr,  // blocks are counted from the tensor's first element
+      .candidates = {{"cpu.sum_of_squares", kernels::cpu::sum_of_squares},
+                     {"cuda.sum_of_squares", kernels::cuda::sum_of_squares, kernels::Backend::cuda},
+                     {"reference", kernels::reference::sum_of_squares}}};
 }
 
 OpDefinition norm_of_sums_op() {
@@ -49,6 +52,7 @@ OpDefinition norm_of_sums_op() {
           .work = work,
           .sharding = nullptr,
           .candidates = {{"cpu.norm_of_sums", kernels::cpu::norm_of_sums},
+                         {"cuda.norm_of_sums", kernels::cuda::norm_of_sums, kernels::Backend::cuda},
                          {"reference", kernels::reference::norm_of_sums}}};
 }
 

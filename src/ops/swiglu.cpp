@@ -1,5 +1,6 @@
 // silu(gate) up (Shazeer, 2020) and its gradient. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -43,6 +44,7 @@ OpDefinition swiglu_op() {
           .work = work,
           .sharding = split_elementwise,
           .candidates = {{"cpu.swiglu", kernels::cpu::swiglu},
+                         {"cuda.swiglu", kernels::cuda::swiglu, kernels::Backend::cuda},
                          {"reference", kernels::reference::swiglu}},
           .in_place = {{0, 0}, {1, 0}}};
 }
@@ -54,6 +56,7 @@ OpDefinition swiglu_grad_op() {
           .work = work_grad,
           .sharding = split_elementwise,
           .candidates = {{"cpu.swiglu_grad", kernels::cpu::swiglu_grad},
+                         {"cuda.swiglu_grad", kernels::cuda::swiglu_grad, kernels::Backend::cuda},
                          {"reference", kernels::reference::swiglu_grad}},
           .in_place = {{1, 0}, {2, 1}}};
 }

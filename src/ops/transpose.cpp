@@ -1,5 +1,6 @@
 // Dimensions in another order. Semantics: docs/ops.md.
 #include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
@@ -63,6 +64,7 @@ OpDefinition transpose_op() {
           .work = work,
           .sharding = sharding,
           .candidates = {{"cpu.transpose", kernels::cpu::transpose},
+                         {"cuda.transpose", kernels::cuda::transpose, kernels::Backend::cuda},
                          {"reference", kernels::reference::transpose}}};
 }
 

@@ -81,13 +81,17 @@ class TierRewriter {
     build_.set_label(node.label);
     if (ops::definition_of(node.op).is_view) return lower_view(node);
     if (goes_to_host(node)) return copy(node, Tier::host);
-    if (node.op == "global_norm" && any_in(node, Tier::file)) return norm_in_tiles(node);
+    if (node.op == "global_norm" && (any_in(node, Tier::file) || any_in(node, Tier::host))) {
+      return norm_in_tiles(node);
+    }
     copy(node, Tier::device);
   }
 
   // Where its tensors lie on the host, and none in the file. AdamW follows its state: gradients and
-  // parameters come to it.
+  // parameters come to it. Beside a device that is not the processor nothing does: its scalars, the
+  // clip coefficient before all, are on the device, and the host would have to wait for them.
   bool goes_to_host(const ir::Node& node) const {
+    if (machine_.cpu.device != kernels::Backend::cpu) return false;
     if (!ops::definition_of(node.op).runs_on_host || any_in(node, Tier::file)) return false;
     if (node.op != "adamw_update") return any_in(node, Tier::host);
     return tier(node.operands[2]) == Tier::host && tier(node.operands[3]) == Tier::host;

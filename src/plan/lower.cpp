@@ -26,6 +26,7 @@ using ir::ValueId;
 
 struct Chosen {
   std::string name;
+  kernels::Backend backend;
   std::shared_ptr<const kernels::Kernel> kernel;
 };
 
@@ -38,7 +39,7 @@ Chosen choose_kernel(const ops::OpDefinition& op, const ops::OpUse& use,
     kernels::Prepared prepared =
         candidate.prepare({use.operands, results, use.attributes, machine});
     if (auto* kernel = std::get_if<std::unique_ptr<const kernels::Kernel>>(&prepared)) {
-      return {std::string(candidate.name), std::move(*kernel)};
+      return {std::string(candidate.name), backend, std::move(*kernel)};
     }
     const std::string& reason = std::get<kernels::Declined>(prepared).reason;
     log::debug("{} ({}): kernel {} declined: {}", op.name, label, candidate.name, reason);
@@ -119,6 +120,7 @@ class ProgramLowering {
     if (!instruction.file) {
       Chosen chosen = choose_kernel(op, use, results, machine_.cpu, backend_of(node), node.label);
       instruction.kernel = chosen.name;
+      instruction.backend = chosen.backend;
       instruction.scratch_bytes = chosen.kernel->scratch_bytes();
       instruction.run = std::move(chosen.kernel);
     }
@@ -186,13 +188,13 @@ class ProgramLowering {
   void prepare_copy(const FinalCopy& copy) {
     const Attributes attributes{{"shape", copy.type.shape}};
     const ops::OpUse use{{copy.type}, attributes};
-    Chosen chosen =
-        choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu,
-                      machine_.cpu.device, copy.name);
+    Chosen chosen = choose_kernel(ops::definition_of("reshape"), use, {copy.type}, machine_.cpu,
+                                  machine_.cpu.device, copy.name);
     Instruction instruction;
     instruction.op = "copy";
     instruction.label = copy.name;
     instruction.kernel = chosen.name;
+    instruction.backend = chosen.backend;
     instruction.run = std::move(chosen.kernel);
     instruction.work = ops::memory_work(use, std::vector{copy.type});
     instruction.seconds = cost::predicted_seconds(use, instruction.work, machine_);

@@ -80,8 +80,9 @@ struct Exchange {
 struct Instruction {
   std::string op;
   std::string label;
-  std::string kernel;                          // name of the chosen candidate
-  std::shared_ptr<const kernels::Kernel> run;  // null where `file` is set
+  std::string kernel;                                // name of the chosen candidate
+  kernels::Backend backend = kernels::Backend::cpu;  // what runs it
+  std::shared_ptr<const kernels::Kernel> run;        // null where `file` is set
   std::optional<FileTransfer> file;
   Stream stream = Stream::compute;
   std::vector<Wait> waits;

@@ -122,7 +122,7 @@ std::string outside_text(const Plan& plan, const std::vector<OutsideEntry>& outs
   for (const OutsideEntry& entry : outside) {
     table.add({entry.name, bytes_text(entry.bytes), std::string(name_of(entry.how))});
   }
-  table.add({"process, with the arena", bytes_text(predicted_process_bytes(plan, outside))});
+  table.add({"process, with its arenas", bytes_text(predicted_process_bytes(plan, outside))});
   return "memory of the process\n" + table.text() + '\n';
 }
 
@@ -233,7 +233,8 @@ std::string_view name_of(OutsideEntry::How how) {
 }
 
 std::size_t predicted_process_bytes(const Plan& plan, const std::vector<OutsideEntry>& outside) {
-  std::size_t bytes = plan.bytes(ir::Tier::device) + plan.bytes(ir::Tier::host);
+  std::size_t bytes = plan.bytes(ir::Tier::host);
+  if (plan.machine.device_memory == 0) bytes += plan.bytes(ir::Tier::device);
   for (const OutsideEntry& entry : outside) bytes += entry.bytes;
   return bytes;
 }

@@ -1,79 +1,61 @@
 #include "runtime/executor.h"
 
-#include <chrono>
-#include <cstring>
-
 #include "base/error.h"
+#include "runtime/cpu_engine.h"
+#include "runtime/cuda_engine.h"
 
 namespace bessemer::runtime {
 namespace {
 
-const plan::Port* find_port(const std::vector<plan::Port>& ports, std::string_view name) {
-  for (const plan::Port& port : ports) {
-    if (port.name == name) return &port;
+std::optional<std::size_t> find_port(const std::vector<plan::Port>& ports, std::string_view name) {
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    if (ports[i].name == name) return i;
   }
-  return nullptr;
+  return std::nullopt;
 }
 
-bool has_other_streams(const plan::Plan& plan) {
-  for (const plan::Program& program : plan.programs) {
-    for (const plan::Instruction& instruction : program.instructions) {
-      if (instruction.stream != plan::Stream::compute) return true;
-    }
+std::unique_ptr<Engine> make_engine(const plan::Plan& plan, const ExecutorOptions& options) {
+  if (plan.machine.cpu.device == kernels::Backend::cpu) {
+    return std::make_unique<CpuEngine>(plan, options);
   }
-  return false;
-}
-
-// Who works on the file: the two streams that move.
-constexpr std::size_t kFileUsers = 2;
-std::size_t file_user(plan::Stream stream) { return stream == plan::Stream::fetch ? 0 : 1; }
-
-std::shared_ptr<const Arena> zeroed_arena(std::shared_ptr<const Arena> given, std::size_t bytes) {
-  if (!given) return std::make_shared<const Arena>(bytes);
-  require(given->size() >= bytes, "the plan needs {} bytes, the given arena has {}", bytes,
-          given->size());
-  if (bytes > 0) std::memset(given->data(), 0, bytes);
-  return given;
+  require(options.cuda_device != nullptr, "the plan is for a CUDA device, and none is given");
+  return std::make_unique<CudaEngine>(plan, options.cuda_device);
 }
 
 }  // namespace
 
 Executor::Executor(const plan::Plan& plan, const ExecutorOptions& options)
-    : plan_(plan),
-      device_(zeroed_arena(options.device_arena, plan.arena_bytes)),
-      host_(plan.host.arena_bytes) {
-  if (plan.file.arena_bytes > 0) {
-    require(!options.file_directory.empty(),
-            "the plan uses the file tier, and no directory is given");
-    file_ = std::make_unique<TierFile>(options.file_directory, plan.file.arena_bytes, kFileUsers,
-                                       options.file_queue);
-  }
-  for (const plan::Program& program : plan.programs) parts_.push_back(parts_of(program));
-  sides_.push_back(bind_all({}));
+    : plan_(plan), engine_(make_engine(plan, options)) {
+  std::vector<BoundPlan> sides{bind_all({})};
   if (!plan.exchanges.empty()) {
     exchanged_ = plan::Exchanged(plan);
-    sides_.push_back(bind_all(exchanged_));
+    sides.push_back(bind_all(exchanged_));
   }
-  if (options.streams == ExecutorOptions::Streams::in_order || !has_other_streams(plan)) return;
-  team_ = std::make_unique<StreamTeam>(
-      [this](std::size_t program, std::size_t instruction) { execute(program, instruction); });
+  engine_->load(std::move(sides));
 }
 
-Executor::Side Executor::bind_all(const plan::Exchanged& exchanged) const {
-  Side programs;
+Executor::~Executor() = default;
+
+BoundPlan Executor::bind_all(const plan::Exchanged& exchanged) const {
+  BoundPlan programs;
   for (const plan::Program& program : plan_.programs) {
-    std::vector<Bound>& bound = programs.emplace_back();
-    bound.reserve(program.instructions.size());
+    BoundProgram& bound = programs.emplace_back();
+    bound.instructions.reserve(program.instructions.size());
     for (const plan::Instruction& instruction : program.instructions) {
-      bound.push_back(bind(instruction, exchanged));
+      bound.instructions.push_back(bind(instruction, exchanged));
+    }
+    for (const plan::Port& port : program.data) bound.data.push_back(at({port.offset}));
+    // A result may lie in a tensor that the program also writes.
+    for (const plan::Port& port : program.results) {
+      bound.results.push_back(at({exchanged.offset({port.offset})}));
     }
   }
   return programs;
 }
 
-Executor::Bound Executor::bind(const plan::Instruction& instruction,
-                               const plan::Exchanged& exchanged) const {
-  Bound b{instruction.run.get(), {}, {}, nullptr, instruction.file};
+BoundInstruction Executor::bind(const plan::Instruction& instruction,
+                                const plan::Exchanged& exchanged) const {
+  BoundInstruction b{instruction.run.get(), {}, {}, nullptr, instruction.file};
   const auto address = [&](const plan::Place& place) {
     return at({exchanged.offset(place), place.tier});
   };
@@ -92,7 +74,7 @@ Executor::Bound Executor::bind(const plan::Instruction& instruction,
 
 std::byte* Executor::at(const plan::Place& place) const {
   require(place.tier != ir::Tier::file, "what lies in the file tier has no address");
-  return (place.tier == ir::Tier::host ? host_ : *device_).data() + place.offset;
+  return engine_->arena(place.tier) + place.offset;
 }
 
 Executor::ProgramHandle Executor::find(std::string_view program) const {
@@ -103,45 +85,20 @@ Executor::ProgramHandle Executor::find(std::string_view program) const {
   return handle;
 }
 
-void Executor::run(ProgramHandle program) const {
-  const auto index = static_cast<std::size_t>(program.index_);
-  if (team_) return team_->run(index, plan_.programs[index].instructions, parts_[index]);
-  for (std::size_t i = 0; i < sides_[side_][index].size(); ++i) execute(index, i);
-}
-
-void Executor::execute(std::size_t program, std::size_t instruction) const {
-  const Bound& b = sides_[side_][program][instruction];
-  if (b.kernel != nullptr) {
-    b.kernel->run({b.operands, b.results, b.scratch});
-  } else {
-    transfer(*b.file, plan_.programs[program].instructions[instruction].stream);
-  }
-}
-
-void Executor::transfer(const plan::FileTransfer& transfer, plan::Stream stream) const {
-  const std::span memory(at({transfer.device_offset}), transfer.bytes);
-  if (transfer.direction == plan::FileTransfer::Direction::read) {
-    file_->read(file_user(stream), transfer.file_offset, memory);
-  } else {
-    file_->write(file_user(stream), transfer.file_offset, memory);
-  }
-}
-
-void Executor::run(std::string_view program) const {
+std::size_t Executor::index_of(std::string_view program) const {
   const ProgramHandle handle = find(program);
   require(handle.valid(), "the plan has no program {}", program);
-  run(handle);
+  return static_cast<std::size_t>(handle.index_);
 }
 
-void Executor::run_profiled(ProgramHandle program,
-                            const std::function<void(std::size_t, double)>& after) const {
-  using Clock = std::chrono::steady_clock;
-  const auto index = static_cast<std::size_t>(program.index_);
-  for (std::size_t i = 0; i < sides_[side_][index].size(); ++i) {
-    const auto start = Clock::now();
-    execute(index, i);
-    after(i, std::chrono::duration<double>(Clock::now() - start).count());
-  }
+void Executor::run(ProgramHandle program) const {
+  engine_->run(side_, static_cast<std::size_t>(program.index_));
+}
+
+void Executor::run(std::string_view program) const { engine_->run(side_, index_of(program)); }
+
+void Executor::run_profiled(ProgramHandle program, const AfterInstruction& after) const {
+  engine_->run_profiled(side_, static_cast<std::size_t>(program.index_), after);
 }
 
 const plan::CatalogEntry& Executor::entry(std::string_view name) const {
@@ -151,8 +108,13 @@ const plan::CatalogEntry& Executor::entry(std::string_view name) const {
   return plan_.catalog[exchanged_.entry(static_cast<std::size_t>(entry - plan_.catalog.data()))];
 }
 
+bool Executor::is_addressable(std::string_view name) const {
+  return engine_->is_addressable(entry(name).tier);
+}
+
 TensorBytes Executor::tensor(std::string_view name) const {
   const plan::CatalogEntry& found = entry(name);
+  require(engine_->is_addressable(found.tier), "{} is not in this process's memory", name);
   return {found.type, at({found.offset, found.tier})};
 }
 
@@ -160,29 +122,30 @@ void Executor::read(std::string_view name, std::span<std::byte> to) const {
   const plan::CatalogEntry& from = entry(name);
   require(to.size() == from.type.bytes(), "{} is {}, read to {} bytes", name, to_string(from.type),
           to.size());
-  if (from.tier == ir::Tier::file) return file_->read(0, from.offset, to);
-  std::memcpy(to.data(), at({from.offset, from.tier}), to.size());
+  engine_->read(from.tier, from.offset, to);
 }
 
 void Executor::write(std::string_view name, std::span<const std::byte> from) const {
   const plan::CatalogEntry& to = entry(name);
   require(from.size() == to.type.bytes(), "{} is {}, written from {} bytes", name,
           to_string(to.type), from.size());
-  if (to.tier == ir::Tier::file) return file_->write(0, to.offset, from);
-  std::memcpy(at({to.offset, to.tier}), from.data(), from.size());
+  engine_->write(to.tier, to.offset, from);
 }
 
 TensorBytes Executor::data(std::string_view program, std::string_view name) const {
-  const plan::Port* port = find_port(plan_.program(program).data, name);
-  require(port != nullptr, "program {} takes no data {}", program, name);
-  return {port->type, at({port->offset})};
+  const std::size_t index = index_of(program);
+  const std::vector<plan::Port>& ports = plan_.programs[index].data;
+  const auto port = find_port(ports, name);
+  require(port.has_value(), "program {} takes no data {}", program, name);
+  return {ports[*port].type, engine_->data(index, *port)};
 }
 
 TensorBytes Executor::result(std::string_view program, std::string_view name) const {
-  const plan::Port* port = find_port(plan_.program(program).results, name);
-  require(port != nullptr, "program {} has no result {}", program, name);
-  // It may lie in a tensor that the program also writes.
-  return {port->type, at({side_ == 0 ? port->offset : exchanged_.offset({port->offset})})};
+  const std::size_t index = index_of(program);
+  const std::vector<plan::Port>& ports = plan_.programs[index].results;
+  const auto port = find_port(ports, name);
+  require(port.has_value(), "program {} has no result {}", program, name);
+  return {ports[*port].type, engine_->result(side_, index, *port)};
 }
 
 }  // namespace bessemer::runtime

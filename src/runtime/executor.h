@@ -1,4 +1,5 @@
-// Executes a plan on the CPU. Walks instructions; decides nothing.
+// Executes a plan on what it was made for, the processor or a CUDA device. Walks instructions;
+// decides nothing.
 #pragma once
 
 #include <filesystem>
@@ -10,14 +11,15 @@
 #include <vector>
 
 #include "base/arena.h"
+#include "kernels/cuda/device.h"
 #include "plan/exchange.h"
 #include "plan/plan.h"
-#include "runtime/stream_team.h"
-#include "runtime/tier_file.h"
+#include "runtime/engine.h"
+#include "runtime/request_queue.h"
 
 namespace bessemer::runtime {
 
-/// The bytes of one tensor in an arena.
+/// The bytes of one tensor in this process's memory.
 struct TensorBytes {
   TensorType type;
   std::byte* data = nullptr;
@@ -38,6 +40,8 @@ struct ExecutorOptions {
   /// What to use as device arena, for executors that take turns: as large as the plan's or larger,
   /// zeroed by each. Without one the executor has its own.
   std::shared_ptr<const Arena> device_arena;
+  /// What a plan for a CUDA device runs on.
+  std::shared_ptr<kernels::cuda::Device> cuda_device;
 };
 
 /// Owns the arenas of a plan, and its file. They start zeroed. Not thread-safe: one program at a
@@ -50,6 +54,7 @@ class Executor {
 
   Executor(const Executor&) = delete;  // its threads know where it is
   Executor& operator=(const Executor&) = delete;
+  ~Executor();
 
   const plan::Plan& plan() const { return plan_; }
 
@@ -71,10 +76,11 @@ class Executor {
 
   /// The same in program order, calling `after(instruction index, seconds)` after each; for
   /// profiles.
-  void run_profiled(ProgramHandle program,
-                    const std::function<void(std::size_t, double)>& after) const;
+  void run_profiled(ProgramHandle program, const AfterInstruction& after) const;
 
-  /// Persistent tensor that lies in memory, by name; Error where missing or in the file tier.
+  /// Whether a persistent tensor lies in this process's memory, in which `tensor` finds it; Error
+  /// where it is missing, or not there.
+  bool is_addressable(std::string_view name) const;
   TensorBytes tensor(std::string_view name) const;
   /// Copies a persistent tensor out or in, wherever it lies; the sizes must agree.
   void read(std::string_view name, std::span<std::byte> to) const;
@@ -84,36 +90,23 @@ class Executor {
   /// above, each name is from now on the tensor that the other one was. Moves no bytes.
   void exchange() const { side_ = 1 - side_; }
 
-  /// Data input or result of a program by name; Error where missing.
+  /// Data input or result of a program by name; Error where missing. The bytes are taken when the
+  /// program is run, and set when it is done.
   TensorBytes data(std::string_view program, std::string_view name) const;
   TensorBytes result(std::string_view program, std::string_view name) const;
 
  private:
-  struct Bound {
-    const kernels::Kernel* kernel;  // null: the file transfer
-    std::vector<const void*> operands;
-    std::vector<void*> results;
-    void* scratch;
-    std::optional<plan::FileTransfer> file;
-  };
-  /// Bound instructions by program.
-  using Side = std::vector<std::vector<Bound>>;
-  Side bind_all(const plan::Exchanged& exchanged) const;
-  Bound bind(const plan::Instruction& instruction, const plan::Exchanged& exchanged) const;
+  BoundPlan bind_all(const plan::Exchanged& exchanged) const;
+  BoundInstruction bind(const plan::Instruction& instruction,
+                        const plan::Exchanged& exchanged) const;
   std::byte* at(const plan::Place& place) const;
+  std::size_t index_of(std::string_view program) const;
   const plan::CatalogEntry& entry(std::string_view name) const;
-  void execute(std::size_t program, std::size_t instruction) const;
-  void transfer(const plan::FileTransfer& transfer, plan::Stream stream) const;
 
   const plan::Plan& plan_;
-  std::shared_ptr<const Arena> device_;
-  Arena host_;
-  std::unique_ptr<TierFile> file_;
+  std::unique_ptr<Engine> engine_;
   plan::Exchanged exchanged_;
-  std::vector<Side> sides_;       // as planned; exchanged, where the plan has exchanges
   mutable std::size_t side_ = 0;  // like the arenas' bytes no part of what the executor is
-  std::vector<StreamParts> parts_;
-  std::unique_ptr<StreamTeam> team_;  // null: everything in program order
 };
 
 }  // namespace bessemer::runtime

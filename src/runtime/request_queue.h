@@ -41,6 +41,9 @@ class RequestQueue {
 /// The best there is on this machine.
 std::unique_ptr<RequestQueue> make_request_queue();
 
+/// Makes the queue that a user of a file sends its requests through; tests put faults in here.
+using QueueFactory = std::unique_ptr<RequestQueue> (*)();
+
 /// pread and pwrite, one at a time.
 std::unique_ptr<RequestQueue> make_system_call_queue();
 

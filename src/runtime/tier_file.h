@@ -12,9 +12,6 @@
 
 namespace bessemer::runtime {
 
-/// Makes the queue that a user of the file sends its requests through; tests put faults in here.
-using QueueFactory = std::unique_ptr<RequestQueue> (*)();
-
 /// A file of a fixed size without a name: it is unlinked as soon as it is open, so that nothing is
 /// left behind however the process ends. All its space is taken when it is made, so that a full
 /// disk shows before the first step. Its content starts as zeros. Opened with O_DIRECT where the

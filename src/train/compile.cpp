@@ -2,13 +2,7 @@
 
 #include <unistd.h>
 
-#include <fmt/format.h>
-
 #include "base/error.h"
-#include "base/log.h"
-#include "base/parallel.h"
-#include "config/environment.h"
-#include "kernels/cpu/calibrate.h"
 #include "models/model.h"
 #include "passes/hoist_weights.h"
 #include "passes/pipeline.h"
@@ -58,6 +52,14 @@ std::size_t device_budget(const config::MemoryConfig& memory) {
   return memory.device ? memory.device->count : memory_of_this_machine();
 }
 
+config::MemoryConfig budgets_of(config::MemoryConfig memory,
+                                const cost::MachineDescription& machine) {
+  if (machine.device_memory == 0) return memory;
+  if (!memory.device) memory.device = config::Bytes{machine.device_memory};
+  if (!memory.host) memory.host = config::Bytes{memory_of_this_machine()};
+  return memory;
+}
+
 bool fits(const config::MemoryConfig& memory, const std::array<std::size_t, ir::kTiers>& bytes) {
   const auto [device, host, file] = bytes;
   const bool host_fits = memory.host ? host <= memory.host->count
@@ -68,18 +70,19 @@ bool fits(const config::MemoryConfig& memory, const std::array<std::size_t, ir::
 
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
                         const cost::MachineDescription& machine, passes::Runner& runner) {
+  const config::MemoryConfig budgets = budgets_of(config.memory, machine);
   RunCompiler compiler(config, architecture, machine, runner);
   require(config.train.micro_batch_size.has_value(), "the size of micro-batches is not settled");
   const Way way{*config.train.micro_batch_size,
                 config.memory.offload.value_or(std::vector<config::OffloadItem>()), kWhole,
                 *config.memory.recompute, 0};
-  const Way whole = compiler.fit(way, config.memory);
-  if (way.offload.empty() || fits(config.memory, compiler.price(whole).bytes)) {
+  const Way whole = compiler.fit(way, budgets);
+  if (way.offload.empty() || !can_tile(machine) || fits(budgets, compiler.price(whole).bytes)) {
     return compiler.compile(whole);
   }
   Way in_pieces = way;
-  in_pieces.piece = piece_bytes(config.memory);
-  in_pieces = compiler.fit(in_pieces, config.memory);
+  in_pieces.piece = piece_bytes(budgets);
+  in_pieces = compiler.fit(in_pieces, budgets);
   const bool less = compiler.price(in_pieces).device_bytes() < compiler.price(whole).device_bytes();
   return compiler.compile(less ? in_pieces : whole);
 }
@@ -124,44 +127,6 @@ bool saves_from_copy(const plan::Plan& plan) {
     if (plan.find_tensor(spec.name)->tier != ir::Tier::device) return false;
   }
   return true;
-}
-
-std::filesystem::path calibration_path() {
-  return config::cache_directory() / fmt::format("machine-{}.json", thread_count());
-}
-
-cost::MachineDescription calibrate() {
-  cost::MachineDescription machine = cost::describe_here();
-  machine.matmul_flops_fp32 = kernels::cpu::measure_matmul_peak(DType::fp32);
-  machine.matmul_flops_bf16 = kernels::cpu::measure_matmul_peak(DType::bf16);
-  machine.layer_flops_fp32 = kernels::cpu::measure_layer_rate(DType::fp32);
-  machine.layer_flops_bf16 = kernels::cpu::measure_layer_rate(DType::bf16);
-  machine.attention_flops_fp32 = kernels::cpu::measure_attention_rate(DType::fp32);
-  machine.attention_flops_bf16 = kernels::cpu::measure_attention_rate(DType::bf16);
-  machine.copy_bandwidth = kernels::cpu::measure_copy_bandwidth();
-  machine.host_bandwidth = kernels::cpu::measure_link_bandwidth();
-  machine.measured = true;
-  keep_calibration(machine);
-  return machine;
-}
-
-void keep_calibration(const cost::MachineDescription& machine) {
-  try {
-    cost::save(machine, calibration_path());
-  } catch (const std::exception& error) {  // a read-only home costs a measurement at the next start
-    log::warn("the calibration is not kept: {}", error.what());
-  }
-}
-
-cost::MachineDescription known_machine() {
-  const cost::MachineDescription here = cost::describe_here();
-  return cost::load(calibration_path(), here).value_or(here);
-}
-
-cost::MachineDescription measured_machine() {
-  if (const cost::MachineDescription known = known_machine(); known.measured) return known;
-  log::info("measuring this machine's rates once (kept in {})", calibration_path().string());
-  return calibrate();
 }
 
 }  // namespace bessemer::train

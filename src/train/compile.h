@@ -49,6 +49,11 @@ std::size_t memory_of_this_machine();
 /// Bytes that the device tier may take: memory.device, or what the machine has.
 std::size_t device_budget(const config::MemoryConfig& memory);
 
+/// `memory` with the budgets of a machine whose device has memory of its own: where the run file
+/// gives none, the device's and this machine's main memory.
+config::MemoryConfig budgets_of(config::MemoryConfig memory,
+                                const cost::MachineDescription& machine);
+
 /// Whether a plan that takes so many bytes by tier keeps the budgets: memory.device, memory.host,
 /// memory.file. Without memory.host, device and host together must fit the machine.
 bool fits(const config::MemoryConfig& memory, const std::array<std::size_t, ir::kTiers>& bytes);
@@ -82,19 +87,5 @@ std::vector<checkpoint::TensorSpec> specs_to_save(const plan::Plan& plan);
 
 /// Whether a checkpoint is written from a copy in memory: where all of that lies on the device.
 bool saves_from_copy(const plan::Plan& plan);
-
-/// This machine with its measured rates where they are in the cache, else with assumed ones.
-cost::MachineDescription known_machine();
-
-/// The same, measured now, and cached, where it is not
-/// there yet (a second or two, logged).
-cost::MachineDescription measured_machine();
-
-/// Measures anew and writes the cache.
-cost::MachineDescription calibrate();
-/// Writes the cache; a warning where that cannot be.
-void keep_calibration(const cost::MachineDescription& machine);
-/// Of this processor with as many threads as are set now.
-std::filesystem::path calibration_path();
 
 }  // namespace bessemer::train

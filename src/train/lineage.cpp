@@ -1,3 +1,4 @@
+#include "train/machine.h"
 #include "train/lineage.h"
 
 #include <algorithm>
@@ -155,7 +156,7 @@ config::RunConfig settled(config::RunConfig config, const Corpus& corpus) {
   if (config.data.token_pairs) return config;
   const models::Architecture architecture =
       models::resolve(config.model, corpus.vocabulary, config.data.sequence_length);
-  config.data.token_pairs = token_pairs(config, architecture, known_machine());
+  config.data.token_pairs = token_pairs(config, architecture, known_machine(config.run.device));
   return config;
 }
 

@@ -59,9 +59,14 @@ std::vector<std::vector<OffloadItem>> offload_sets(const config::MemoryConfig& m
   return sets;
 }
 
-WayChoices choices_of(const config::RunConfig& config) {
-  return {micro_batch_sizes(config), offload_sets(config.memory), piece_bytes(config.memory),
-          *config.memory.recompute};
+WayChoices choices_of(const config::RunConfig& config, std::size_t piece) {
+  return {micro_batch_sizes(config), offload_sets(config.memory), piece, *config.memory.recompute};
+}
+
+// Whole tensors first.
+std::vector<std::size_t> pieces_of(const WayChoices& choices) {
+  if (choices.piece == kWhole) return {kWhole};
+  return {kWhole, choices.piece};
 }
 
 // One for each combination, at level 0. Pieces are for what moves.
@@ -82,11 +87,17 @@ std::vector<Way> ways_of(const WayChoices& choices, std::size_t piece) {
 MemoryPlanner::MemoryPlanner(const config::RunConfig& config,
                              const models::Architecture& architecture,
                              const cost::MachineDescription& machine, BatchFrom from)
-    : config_(config), batch_from_(from), compiler_(config, architecture, machine, quiet_) {}
+    : config_(config),
+      budgets_(budgets_of(config.memory, machine)),
+      piece_(can_tile(machine) ? piece_bytes(budgets_) : kWhole),
+      batch_from_(from),
+      compiler_(config, architecture, machine, quiet_) {
+  check_tiers(config.memory, machine);
+}
 
 MemoryPlanner::Found MemoryPlanner::search(const WayChoices& choices,
                                            const config::MemoryConfig& budgets) {
-  for (const std::size_t piece : {kWhole, choices.piece}) {
+  for (const std::size_t piece : pieces_of(choices)) {
     if (const auto found = fastest(ways_of(choices, piece), budgets)) return *found;
   }
   return smallest(choices);
@@ -121,7 +132,7 @@ std::optional<MemoryPlanner::Found> MemoryPlanner::fastest(std::vector<Way> ways
 
 MemoryPlanner::Found MemoryPlanner::smallest(const WayChoices& choices) {
   std::optional<Found> smallest;
-  for (const std::size_t piece : {kWhole, choices.piece}) {
+  for (const std::size_t piece : pieces_of(choices)) {
     for (Way way : ways_of(choices, piece)) {
       way.level = compiler_.levels(way).back();
       const Price price = compiler_.price(way);
@@ -133,7 +144,7 @@ MemoryPlanner::Found MemoryPlanner::smallest(const WayChoices& choices) {
 }
 
 const MemoryPlanner::Found& MemoryPlanner::chosen() {
-  if (!chosen_) chosen_ = search(choices_of(config_), config_.memory);
+  if (!chosen_) chosen_ = search(choices_of(config_, piece_), budgets_);
   return *chosen_;
 }
 
@@ -148,12 +159,12 @@ CompiledRun MemoryPlanner::compile() { return compiler_.compile(chosen().way); }
 
 void MemoryPlanner::check() {
   const Found& found = chosen();
-  if (fits(config_.memory, found.price.bytes)) return;
+  if (fits(budgets_, found.price.bytes)) return;
   std::vector<Remedy> smaller = remedies();
   std::erase_if(smaller, [&](const Remedy& remedy) {
     return remedy.device_bytes >= found.price.device_bytes();
   });
-  std::string text = refusal_text(config_.memory, found.price, smaller);
+  std::string text = refusal_text(config_.memory, budgets_, found.price, smaller);
   if (batch_from_ == BatchFrom::checkpoint) {
     text += fmt::format(
         "\nA run that goes on keeps its micro-batches (train.micro_batch_size = {}): others would "
@@ -189,7 +200,7 @@ std::vector<MemoryPlanner::Found> MemoryPlanner::non_dominated(std::vector<Found
 std::vector<FrontierPoint> MemoryPlanner::frontier() {
   config::RunConfig config = config_;
   config.memory.recompute = config::Recompute::automatic;
-  const WayChoices choices = choices_of(config);
+  const WayChoices choices = choices_of(config, piece_);
   config::MemoryConfig budgets = config.memory;
   constexpr config::Bytes kAny{std::numeric_limits<std::uint64_t>::max()};
   if (!budgets.host) budgets.host = kAny;
@@ -221,9 +232,9 @@ std::vector<FrontierPoint> MemoryPlanner::frontier() {
 }
 
 Remedy MemoryPlanner::remedy(std::string change, const config::RunConfig& changed) {
-  const Found found = search(choices_of(changed), config_.memory);
+  const Found found = search(choices_of(changed, piece_), budgets_);
   return {std::move(change), found.price.device_bytes(), found.price.step_seconds,
-          fits(config_.memory, found.price.bytes)};
+          fits(budgets_, found.price.bytes)};
 }
 
 std::vector<Remedy> MemoryPlanner::remedies() {

@@ -88,6 +88,8 @@ class MemoryPlanner {
   FrontierPoint point(const Found& found);
 
   config::RunConfig config_;
+  config::MemoryConfig budgets_;
+  std::size_t piece_;  // of a tensor, where nothing fits whole
   BatchFrom batch_from_;
   passes::Runner quiet_;
   RunCompiler compiler_;

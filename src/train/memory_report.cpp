@@ -58,8 +58,8 @@ std::string how_text(const Way& way, const Operations& operations, const Operati
   return parts.empty() ? "everything kept" : fmt::format("{}", fmt::join(parts, "; "));
 }
 
-std::string refusal_text(const config::MemoryConfig& memory, const Price& needed,
-                         const std::vector<Remedy>& remedies) {
+std::string refusal_text(const config::MemoryConfig& memory, const config::MemoryConfig& budgets,
+                         const Price& needed, const std::vector<Remedy>& remedies) {
   std::string lower;
   for (const ir::Tier tier : {ir::Tier::host, ir::Tier::file}) {
     if (const std::size_t bytes = needed.bytes[ir::index_of(tier)]) {
@@ -67,7 +67,7 @@ std::string refusal_text(const config::MemoryConfig& memory, const Price& needed
     }
   }
   std::string have = fmt::format("{} gives {}", memory.device ? "memory.device" : "this machine",
-                                 plan::bytes_text(device_budget(memory)));
+                                 plan::bytes_text(device_budget(budgets)));
   if (memory.host) have += ", memory.host gives " + plan::bytes_text(memory.host->count);
   if (memory.file) have += ", memory.file gives " + plan::bytes_text(memory.file->bytes.count);
   return fmt::format("the plan does not fit: it needs {} of the device tier{}; {}{}",

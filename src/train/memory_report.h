@@ -17,8 +17,8 @@ namespace bessemer::train {
 std::string how_text(const Way& way, const Operations& operations, const Operations& kept);
 
 /// Why a run is refused: what it needs, what the budgets give, and the remedies with their prices.
-std::string refusal_text(const config::MemoryConfig& memory, const Price& needed,
-                         const std::vector<Remedy>& remedies);
+std::string refusal_text(const config::MemoryConfig& memory, const config::MemoryConfig& budgets,
+                         const Price& needed, const std::vector<Remedy>& remedies);
 
 /// The table of a frontier for people, and as JSON:
 /// [{peak_bytes: {device, host, file}, step_seconds, micro_batch_size, how}].

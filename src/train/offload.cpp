@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "plan/report.h"
 #include "runtime/file_rates.h"
+#include "train/machine.h"
 #include "train/compile.h"
 
 namespace bessemer::train {
@@ -78,9 +79,21 @@ plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
   return plan::make_plan(all, machine, planning_in_pieces(std::move(planning), piece));
 }
 
-runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory) {
+bool can_tile(const cost::MachineDescription& machine) {
+  return machine.cpu.device == kernels::Backend::cpu;
+}
+
+void check_tiers(const config::MemoryConfig& memory, const cost::MachineDescription& machine) {
+  if (machine.cpu.device == kernels::Backend::cpu) return;
+  require_input(!memory.file,
+                "memory.file: a CUDA device does not reach files; leave it out, what is moved is "
+                "kept on the host");
+}
+
+runtime::ExecutorOptions executor_options(const config::RunConfig& config) {
   runtime::ExecutorOptions options;
-  if (memory.file) options.file_directory = memory.file->directory;
+  if (config.memory.file) options.file_directory = config.memory.file->directory;
+  options.cuda_device = open_device(config.run.device);
   return options;
 }
 

@@ -32,7 +32,14 @@ plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
                          const cost::MachineDescription& machine, passes::Runner& runner,
                          plan::PlanOptions planning = {});
 
-runtime::ExecutorOptions executor_options(const config::MemoryConfig& memory);
+/// Whether a matrix that is too large for the device can be there in tiles: not on a CUDA device.
+bool can_tile(const cost::MachineDescription& machine);
+
+/// InputError where `memory` asks for a tier that the machine's device does not reach.
+void check_tiers(const config::MemoryConfig& memory, const cost::MachineDescription& machine);
+
+/// What the executor of a run needs: the directory of the file tier, the CUDA device.
+runtime::ExecutorOptions executor_options(const config::RunConfig& config);
 
 /// The machine with the rates of the directory of the file tier, where the run has one: from the
 /// cache or, with `measure`, measured now and cached.

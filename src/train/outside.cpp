@@ -37,14 +37,16 @@ std::size_t transfer_bytes(const plan::Plan& plan) {
   return 2 * (kStack + (file ? kBlocks : 0));
 }
 
-// What checkpoints are written from: a copy of all, or one tensor of the file tier at a time.
+// What checkpoints are written from: a copy of all, or one tensor at a time of those that are not
+// in this process's memory.
 std::size_t checkpoint_bytes(const plan::Plan& plan) {
   const std::vector<checkpoint::TensorSpec> specs = specs_to_save(plan);
   if (saves_from_copy(plan)) return checkpoint::BackgroundWriter::snapshot_bytes(specs);
   std::size_t largest = 0;
   for (const checkpoint::TensorSpec& spec : specs) {
-    const bool in_file = plan.find_tensor(spec.name)->tier == ir::Tier::file;
-    if (in_file) largest = std::max(largest, spec.type.bytes());
+    const ir::Tier tier = plan.find_tensor(spec.name)->tier;
+    const bool device_of_its_own = plan.machine.device_memory > 0 && tier == ir::Tier::device;
+    if (tier == ir::Tier::file || device_of_its_own) largest = std::max(largest, spec.type.bytes());
   }
   return largest;
 }

@@ -24,6 +24,7 @@
 #include "train/delivery.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
+#include "train/machine.h"
 #include "train/memory_planner.h"
 #include "train/metrics.h"
 #include "train/mixture_report.h"
@@ -85,16 +86,6 @@ std::optional<checkpoint::Checkpoint> open_starting_point(config::RunConfig& con
   return checkpoint;
 }
 
-std::vector<checkpoint::NamedTensor> device_tensors(
-    const runtime::Executor& executor, const std::vector<checkpoint::TensorSpec>& specs) {
-  std::vector<checkpoint::NamedTensor> tensors;
-  for (const checkpoint::TensorSpec& spec : specs) {
-    const runtime::TensorBytes bytes = executor.tensor(spec.name);
-    tensors.push_back({spec.name, {spec.type, {bytes.data, bytes.bytes()}}});
-  }
-  return tensors;
-}
-
 class Trainer {
  public:
   Trainer(const config::RunConfig& config, Corpus corpus, const CompiledRun& compiled,
@@ -103,7 +94,7 @@ class Trainer {
         corpus_(std::move(corpus)),
         compiled_(compiled),
         predicted_bytes_(predicted_bytes),
-        executor_(compiled.plan, executor_options(config.memory)),
+        executor_(compiled.plan, executor_options(config)),
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
         saved_(specs_to_save(compiled.plan)),
@@ -192,15 +183,18 @@ class Trainer {
   // was moved away to save memory is not copied there: training waits until it is written.
   void save(checkpoint::BackgroundWriter& writer) const {
     if (saves_from_copy(compiled_.plan)) {
-      return writer.save(state_.step, device_tensors(executor_, saved_), to_json(state_));
+      const auto copy_to = [&](std::size_t i, std::span<std::byte> to) {
+        executor_.read(saved_[i].name, to);
+      };
+      return writer.save(state_.step, saved_, copy_to, to_json(state_));
     }
     Arena read;
     const auto bytes_of = [&](std::size_t i) -> std::span<const std::byte> {
-      const plan::CatalogEntry& entry = *compiled_.plan.find_tensor(saved_[i].name);
-      const std::size_t bytes = entry.type.bytes();
-      if (entry.tier != ir::Tier::file) return {executor_.tensor(entry.name).data, bytes};
+      const auto& [name, type] = saved_[i];
+      const std::size_t bytes = type.bytes();
+      if (executor_.is_addressable(name)) return {executor_.tensor(name).data, bytes};
       if (read.size() < bytes) read = Arena(bytes);
-      executor_.read(entry.name, {read.data(), bytes});
+      executor_.read(name, {read.data(), bytes});
       return {read.data(), bytes};
     };
     writer.write_now(state_.step, saved_, bytes_of, to_json(state_));
@@ -323,7 +317,7 @@ void announce(const config::RunConfig& config, const CompiledRun& compiled, cons
 }
 
 cost::MachineDescription machine_of(const config::RunConfig& config) {
-  return with_file_rates(measured_machine(), config.memory, FileRates::measured);
+  return with_file_rates(measured_machine(config.run.device), config.memory, FileRates::measured);
 }
 
 models::Architecture architecture_of(const config::RunConfig& config, std::int64_t vocabulary) {

@@ -150,7 +150,7 @@ ParameterSink into(const runtime::Executor& executor) {
   return [&executor](const ParameterInfo& info, const std::function<void(float*)>& fill) {
     const plan::CatalogEntry* entry = executor.plan().find_tensor(info.name);
     if (entry == nullptr) return;
-    if (entry->tier != ir::Tier::file) return fill(executor.tensor(info.name).as<float>());
+    if (executor.is_addressable(info.name)) return fill(executor.tensor(info.name).as<float>());
     std::vector<float> values(static_cast<std::size_t>(entry->type.elements()));
     fill(values.data());
     executor.write(info.name, std::as_bytes(std::span(values)));

@@ -68,18 +68,28 @@ TEST(CheckpointFailure, AWriteThatFailsLeavesOnlyWhatWas) {
   before.expect_in(Checkpoint(kept));
 }
 
+void save(BackgroundWriter& writer, std::int64_t step, const std::vector<NamedTensor>& tensors,
+          Json state) {
+  std::vector<TensorSpec> specs;
+  for (const NamedTensor& tensor : tensors) specs.push_back({tensor.name, tensor.view.type});
+  const auto copy_to = [&](std::size_t i, std::span<std::byte> to) {
+    std::copy(tensors[i].view.bytes.begin(), tensors[i].view.bytes.end(), to.begin());
+  };
+  writer.save(step, specs, copy_to, std::move(state));
+}
+
 TEST(CheckpointFailure, AFullDiskIsNamed) {
   const TemporaryDirectory directory;
   const bessemer::testing::SmallDisk disk(directory.path(), 1);
   if (!disk.mounted()) GTEST_SKIP() << "cannot mount a small disk: " << std::strerror(errno);
   const Tensors before = of_size(kSmall);
   BackgroundWriter writer(disk.path(), 1);
-  writer.save(1, before.named(), Json::object());
-  writer.save(2, of_size(kLarge).named(), Json::object());
+  save(writer, 1, before.named(), Json::object());
+  save(writer, 2, of_size(kLarge).named(), Json::object());
   expect_input_error([&] { writer.wait(); }, {"tensors.safetensors", "No space left on device"});
   EXPECT_EQ(listing(disk.path() / "checkpoints"), Names{"step_000001"});
   before.expect_in(Checkpoint(*find_latest(disk.path())));
-  writer.save(3, before.named(), Json::object());
+  save(writer, 3, before.named(), Json::object());
   writer.wait();
   EXPECT_EQ(listing(disk.path() / "checkpoints"), Names{"step_000003"});
 }
@@ -137,7 +147,7 @@ TEST(BackgroundWriter, SavesWhatTheTensorsHeldAtTheCall) {
   BackgroundWriter writer(run.path(), 0);
   writer.reserve(live.specs());
   EXPECT_GE(BackgroundWriter::snapshot_bytes(live.specs()), static_cast<std::size_t>(kLarge));
-  writer.save(1, live.named(), {{"k", 1}});
+  save(writer, 1, live.named(), {{"k", 1}});
   for (std::byte& byte : live.bytes(0)) byte ^= std::byte{0xff};
   writer.wait();
   const Checkpoint found(*find_latest(run.path()));
@@ -150,7 +160,7 @@ TEST(BackgroundWriter, KeepsTheLastAndWaitsOnDestruction) {
   const Tensors tensors = of_size(kSmall);
   {
     BackgroundWriter writer(run.path(), 2);
-    for (int step = 1; step <= 5; ++step) writer.save(step, tensors.named(), Json::object());
+    for (int step = 1; step <= 5; ++step) save(writer, step, tensors.named(), Json::object());
   }
   EXPECT_EQ(listing(run.path() / "checkpoints"), (Names{"step_000004", "step_000005"}));
 }
@@ -159,15 +169,15 @@ TEST(BackgroundWriter, AnErrorSurfacesOnceAndKeepsTheOld) {
   const TemporaryDirectory run;
   const Tensors good = of_size(kSmall);
   BackgroundWriter writer(run.path(), 1);
-  writer.save(1, good.named(), Json::object());
+  save(writer, 1, good.named(), Json::object());
   writer.wait();
   {
     const bessemer::testing::FileSizeLimit limit(kLimit);
-    writer.save(2, of_size(kLarge).named(), Json::object());
-    expect_input_error([&] { writer.save(3, good.named(), Json::object()); }, {"File too large"});
+    save(writer, 2, of_size(kLarge).named(), Json::object());
+    expect_input_error([&] { save(writer, 3, good.named(), Json::object()); }, {"File too large"});
   }
   EXPECT_EQ(listing(run.path() / "checkpoints"), Names{"step_000001"});
-  writer.save(4, good.named(), Json::object());
+  save(writer, 4, good.named(), Json::object());
   writer.wait();
   EXPECT_EQ(listing(run.path() / "checkpoints"), Names{"step_000004"});
 }

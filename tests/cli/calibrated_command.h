@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cost/machine.h"
+#include "train/machine.h"
 #include "train/compile.h"
 
 namespace bessemer::cli {

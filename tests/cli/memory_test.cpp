@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "cli/calibrated_command.h"
 #include "cost/machine.h"
+#include "train/machine.h"
 #include "train/compile.h"
 
 namespace bessemer::cli {

@@ -179,9 +179,14 @@ INSTANTIATE_TEST_SUITE_P(
                 "\"/scratch:64GiB\", found \"64GiB\""},
         Mistake{"[parallel]\ndp = 2\n",
                 "run.toml:11: parallel.dp: expected 1 (other degrees are not built yet), found 2"},
-        Mistake{"[run]\ndevice = \"cuda\"\n",
-                "run.toml:11: run.device: expected \"cpu\" (\"cuda\" is not built yet), found "
-                "\"cuda\""},
+        Mistake{
+            "[run]\ndevice = \"gpu\"\n",
+            "run.toml:11: run.device: expected \"cpu\", \"cuda\", \"cuda:N\" or \"auto\", found "
+            "\"gpu\""},
+        Mistake{
+            "[run]\ndevice = \"cuda:-1\"\n",
+            "run.toml:11: run.device: expected \"cpu\", \"cuda\", \"cuda:N\" or \"auto\", found "
+            "\"cuda:-1\""},
         Mistake{"micro_batch_size = 4\nglobal_batch_size = 6\n",
                 "run.toml:11: train.global_batch_size: global_batch_size = 6 is not a multiple of "
                 "micro_batch_size = 4"},

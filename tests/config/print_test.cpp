@@ -105,7 +105,7 @@ every = 1
 [run]
 threads = 3
 seed = 4
-device = "cpu"
+device = "cuda:1"
 )";
 
 std::string source_file(const std::string& name) {

@@ -102,7 +102,7 @@ TEST(Report, WhatIsOutsideTheArenaIsListedAndAdded) {
   EXPECT_EQ(json["outside"][1]["how"], "measured");
   const std::string text = describe(plan, options);
   EXPECT_NE(text.find("batches"), std::string::npos) << text;
-  EXPECT_NE(text.find("process, with the arena"), std::string::npos) << text;
+  EXPECT_NE(text.find("process, with its arenas"), std::string::npos) << text;
 }
 
 TEST(Report, JsonHasNoRateWithoutTokens) {

@@ -2,33 +2,19 @@
 // device.
 #pragma once
 
-#include <cstring>
-#include <memory>
-#include <vector>
+#include <string>
 
 #include "kernels/cuda/device.h"
-#ifndef BESSEMER_CUDA
-#include "kernels/cuda/null/stream.h"
-#endif
 
 namespace bessemer::testing {
 
-/// Null where the build has CUDA and this machine no device.
-inline kernels::cuda::Device* cuda_device() {
-#ifdef BESSEMER_CUDA
-  static const std::unique_ptr<kernels::cuda::Device> device =
-      kernels::cuda::survey().devices.empty() ? nullptr : kernels::cuda::open_device(0);
-#else
-  static const std::unique_ptr<kernels::cuda::Device> device =
-      kernels::cuda::null::make_null_device();
-#endif
-  return device.get();
-}
+/// Why tests of CUDA kernels are skipped: the build has CUDA and this machine no device. Else
+/// empty.
+const std::string& why_no_cuda_device();
 
-inline kernels::cuda::Stream cuda_stream() {
-  static const kernels::cuda::Stream stream = cuda_device()->new_stream();
-  return stream;
-}
+/// Null where there is a reason.
+kernels::cuda::Device* cuda_device();
+kernels::cuda::Stream cuda_stream();
 
 /// Bytes on the device, filled from the host; gone with it.
 class OnDevice {

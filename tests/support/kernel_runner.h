@@ -59,7 +59,7 @@ inline KernelRun run_cuda_kernel(PrepareFn prepare, const Operands& operands,
                                  const std::vector<TensorType>& result_types,
                                  const Attributes& attributes = {},
                                  const std::vector<std::pair<int, int>>& share = {}) {
-  if (cuda_device() == nullptr) return {"there is no CUDA device", {}};
+  if (cuda_device() == nullptr) return {why_no_cuda_device(), {}};
   std::vector<std::optional<TensorType>> operand_types;
   for (const auto& operand : operands) {
     operand_types.push_back(operand ? std::optional(operand->type()) : std::nullopt);

@@ -146,7 +146,7 @@ TEST_P(SteadyStep, AllocatesNothing) {
   const train::CompiledRun compiled =
       train::compile_run(config, model, cost::describe_here(), passes);
   ASSERT_EQ(compiled.micro_batches, 2);
-  const runtime::Executor executor(compiled.plan, train::executor_options(config.memory));
+  const runtime::Executor executor(compiled.plan, train::executor_options(config));
   train::draw_parameters(model, 1, train::into(executor));
   const train::StepRunner runner(executor, 1);
   runner.refresh();

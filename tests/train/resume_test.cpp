@@ -8,6 +8,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_lock.h"
 #include "models/architecture.h"
+#include "train/machine.h"
 #include "train/memory_planner.h"
 #include "train/run.h"
 

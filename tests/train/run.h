@@ -18,6 +18,7 @@
 #include "base/temporary_directory.h"
 #include "config/parse.h"
 #include "cost/machine.h"
+#include "train/machine.h"
 #include "train/compile.h"
 #include "train/trainer.h"
 

@@ -6,105 +6,16 @@
 
 #include <gtest/gtest.h>
 
-#include "base/rng.h"
 #include "checkpoint/checkpoint.h"
 #include "plan/report.h"
-#include "train/offload.h"
 #include "train/run.h"
-#include "train/step_runner.h"
-#include "train/weights.h"
+#include "train/stepper.h"
 
 namespace bessemer::testing {
 namespace {
 
 using train::Resume;
 using train::RunEnd;
-
-constexpr std::int64_t kVocabulary = 280, kLength = 16, kSequences = 2;
-
-using State = std::map<std::string, std::vector<std::byte>>;
-
-// A run in memory, step by step, without the trainer around it.
-class Stepper {
- public:
-  explicit Stepper(const config::RunConfig& config)
-      : config_(config),
-        architecture_(models::resolve(config.model, kVocabulary, kLength)),
-        compiled_(compile()),
-        executor_(compiled_.plan, train::executor_options(config.memory)),
-        runner_(executor_, 1) {
-    train::draw_parameters(architecture_, 1, train::into(executor_));
-    runner_.refresh();
-  }
-
-  const runtime::Executor& executor() const { return executor_; }
-  const plan::Plan& plan() const { return compiled_.plan; }
-
-  train::StepResult step(std::int64_t number, double learning_rate) {
-    data::GlobalBatch batch;
-    for (std::int64_t m = 0; m < compiled_.micro_batches; ++m) {
-      batch.micro_batches.push_back(micro_batch(100 * number + m));
-      batch.valid_tokens += batch.micro_batches.back().valid_tokens;
-    }
-    return runner_.run(batch, learning_rate, number);
-  }
-
-  std::vector<std::byte> read(const std::string& name) const {
-    std::vector<std::byte> bytes(compiled_.plan.find_tensor(name)->type.bytes());
-    executor_.read(name, bytes);
-    return bytes;
-  }
-
-  std::vector<std::string> names_of(ir::Role role) const {
-    std::vector<std::string> names;
-    for (const plan::CatalogEntry& entry : compiled_.plan.catalog) {
-      if (entry.role == role && !entry.name.starts_with("next.")) names.push_back(entry.name);
-    }
-    return names;
-  }
-
-  // Parameters and moments, and what arithmetic reads of them.
-  State state() const {
-    State state;
-    for (const ir::Role role : {ir::Role::parameter, ir::Role::optimizer, ir::Role::weight}) {
-      for (const std::string& name : names_of(role)) {
-        const bool scalar = compiled_.plan.find_tensor(name)->type.rank() == 0;
-        if (!scalar) state[name] = read(name);
-      }
-    }
-    return state;
-  }
-
-  void refresh() const { runner_.refresh(); }
-
- private:
-  train::CompiledRun compile() const {
-    passes::Runner passes;
-    return train::compile_run(config_, architecture_, cost::describe_here(), passes);
-  }
-
-  static data::Batch micro_batch(std::int64_t seed) {
-    const CounterRng rng(static_cast<std::uint64_t>(seed), 0, 0);
-    data::Batch batch;
-    for (std::int64_t i = 0; i < kSequences * kLength; ++i) {
-      const auto token = [&](std::int64_t at) {
-        return static_cast<std::int32_t>(rng.word(static_cast<std::uint64_t>(at)) % kVocabulary);
-      };
-      batch.tokens.push_back(token(i));
-      batch.targets.push_back(token(i + 1));
-      batch.positions.push_back(static_cast<std::int32_t>(i % kLength));
-      batch.visibility.insert(batch.visibility.end(), {0, static_cast<std::int32_t>(kLength)});
-    }
-    batch.valid_tokens = kSequences * kLength;
-    return batch;
-  }
-
-  config::RunConfig config_;
-  models::Architecture architecture_;
-  train::CompiledRun compiled_;
-  runtime::Executor executor_;
-  train::StepRunner runner_;
-};
 
 struct UpdateCase {
   const char* name;

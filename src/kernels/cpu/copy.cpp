@@ -1,15 +1,13 @@
 // Ops that move elements without looking at them, of any dtype: rows of bytes or strided gathers
 // (strided_copy.h).
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/prepare.h"
 #include "kernels/cpu/strided_copy.h"
+#include "kernels/element_bytes.h"
 
 namespace bessemer::kernels::cpu {
 namespace {
@@ -48,41 +46,6 @@ Prepared gather(const KernelRequest& request, const std::vector<std::int64_t>& s
   return make_kernel([copy](const KernelBuffers& buffers) {
     copy.run(buffers.operand<std::byte>(0), buffers.result<std::byte>(0));
   });
-}
-
-template <typename Integer>
-Integer to_integer(double value) {
-  if (std::isnan(value)) return 0;
-  if (value <= static_cast<double>(std::numeric_limits<Integer>::min())) {
-    return std::numeric_limits<Integer>::min();
-  }
-  if (value >= static_cast<double>(std::numeric_limits<Integer>::max())) {
-    return std::numeric_limits<Integer>::max();
-  }
-  return static_cast<Integer>(value);
-}
-
-struct alignas(8) ElementBytes : std::array<std::byte, 8> {};
-
-template <typename T>
-ElementBytes bytes_of(T value) {
-  ElementBytes bytes{};
-  std::memcpy(bytes.data(), &value, sizeof(T));
-  return bytes;
-}
-
-std::optional<ElementBytes> element_bytes(DType dtype, double value) {
-  switch (dtype) {
-    case DType::fp64: return bytes_of(value);
-    case DType::fp32: return bytes_of(static_cast<float>(value));
-    case DType::bf16: return bytes_of(BFloat16(static_cast<float>(value)).bits);
-    case DType::fp16: return bytes_of(Float16(static_cast<float>(value)).bits);
-    case DType::int8: return bytes_of(to_integer<std::int8_t>(value));
-    case DType::uint8: return bytes_of(to_integer<std::uint8_t>(value));
-    case DType::int32: return bytes_of(to_integer<std::int32_t>(value));
-    case DType::int64: return bytes_of(to_integer<std::int64_t>(value));
-    default: return std::nullopt;
-  }
 }
 
 }  // namespace

@@ -22,11 +22,11 @@ struct DeviceProperties {
   int compute_capability = 0;  // ten times: 90 is 9.0
   int multiprocessors = 0;
   std::size_t memory_bytes = 0;
-  std::size_t free_bytes = 0;
+  std::size_t free_bytes = 0;  // of an open device
 };
 
-/// Not thread-safe. Error where the driver refuses, with what it says. Streams and events live as
-/// long as the device.
+/// Not thread-safe; the thread that opens it uses it. Error where the driver refuses, with what it
+/// says. Streams and events live as long as the device.
 class Device {
  public:
   Device() = default;

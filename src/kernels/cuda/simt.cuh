@@ -42,6 +42,8 @@ namespace bessemer::kernels::cuda {
 //   sync_warp()
 //   shuffle_xor(value, lanes)                    the value of lane (own ^ lanes), all lanes call it
 //   shuffle(value, lane)                         the value of that lane
+//   match(value)                                 the lanes whose value is the same, a bit each; all
+//                                                lanes call it
 //   to_bf16(float)                               rounds to nearest, ties to even
 //   fast_exp2(float)                             2^x to within 2 units of the last place
 //   shared_memory<T>()                           16-byte aligned

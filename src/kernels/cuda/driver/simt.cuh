@@ -38,6 +38,8 @@ __device__ T shuffle_xor(T value, int lanes) {
   return __shfl_xor_sync(0xffffffffu, value, lanes);
 }
 
+__device__ inline unsigned match(int value) { return __match_any_sync(0xffffffffu, value); }
+
 __device__ inline BFloat16 to_bf16(float x) {
   const __nv_bfloat16_raw raw = __float2bfloat16_rn(x);
   BFloat16 rounded;

@@ -4,26 +4,33 @@
 #include <deque>
 #include <map>
 #include <set>
+#include <utility>
 
-#include "base/arena.h"
 #include "base/error.h"
+#include "kernels/cuda/null/memory.h"
 #include "kernels/cuda/null/stream.h"
 #include "kernels/cuda/simt.cuh"
 
 namespace bessemer::kernels::cuda::null {
 namespace {
 
+struct NullGraph;
+
+/// One time that an event was recorded.
+struct Record {
+  const NullGraph* capture;  // in which; null: none
+  bool reached = false;
+};
+
 struct NullEvent {
-  int recorded = 0;  // times
-  int reached = 0;   // of those
+  std::shared_ptr<Record> last;  // null: never
 };
 
 /// One thing on a stream: work, or a record of an event, or a wait for one.
 struct Item {
   enum class Kind { work, record, wait } kind = Kind::work;
   std::function<void()> work;
-  NullEvent* event = nullptr;
-  int count = 0;  // which of the event's records
+  std::shared_ptr<Record> record;
 };
 
 using Queues = std::vector<std::deque<Item>>;
@@ -31,14 +38,14 @@ using Queues = std::vector<std::deque<Item>>;
 bool can_start(const std::deque<Item>& queue) {
   if (queue.empty()) return false;
   const Item& next = queue.front();
-  return next.kind != Item::Kind::wait || next.event->reached >= next.count;
+  return next.kind != Item::Kind::wait || next.record->reached;
 }
 
 void step(std::deque<Item>& queue) {
   const Item item = std::move(queue.front());
   queue.pop_front();
   if (item.kind == Item::Kind::work) item.work();
-  if (item.kind == Item::Kind::record) item.event->reached = item.count;
+  if (item.kind == Item::Kind::record) item.record->reached = true;
 }
 
 /// Chooses among the queues that can go on.
@@ -57,18 +64,20 @@ class Mixer {
  private:
   std::size_t choose(const Queues& queues) {
     const std::size_t count = queues.size();
-    const std::size_t turn = order_ == StreamOrder::in_turns ? ++turn_ : 0;
+    const std::size_t turn = order_ == StreamOrder::in_turns ? turn_ : 0;
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t from_front = (i + turn) % count;
       const std::size_t q =
           order_ == StreamOrder::last_stream_first ? count - 1 - from_front : from_front;
-      if (can_start(queues[q])) return q;
+      if (!can_start(queues[q])) continue;
+      turn_ = q + 1;
+      return q;
     }
     return count;
   }
 
   StreamOrder order_;
-  std::size_t turn_ = 0;
+  std::size_t turn_ = 0;  // whose it is, in turns
 };
 
 class NullDevice;
@@ -78,10 +87,56 @@ struct NullStream {
   std::size_t index;
 };
 
-/// Captured items by stream, the first stream the one that it was begun on. Its events are its own.
+/// Captured items by stream.
 struct NullGraph {
   Queues queues;
-  std::vector<std::unique_ptr<NullEvent>> events;
+  std::size_t origin;  // the stream that it was begun on
+
+  /// Runs all that was captured.
+  void run(StreamOrder order) const {
+    Queues left = queues;
+    for (const std::deque<Item>& queue : left) {
+      for (const Item& item : queue) {
+        if (item.kind == Item::Kind::record) item.record->reached = false;
+      }
+    }
+    Mixer(order).run_until_empty(left, origin);
+  }
+
+  /// Error where the stream that it was begun on does not wait, by itself or through others, for
+  /// all that the other streams do.
+  void require_joined() const {
+    const std::vector<std::size_t> joined = joined_items();
+    for (std::size_t s = 0; s < queues.size(); ++s) {
+      const auto rest = queues[s].begin() + static_cast<std::ptrdiff_t>(joined[s]);
+      const bool is_joined = std::all_of(
+          rest, queues[s].end(), [](const Item& i) { return i.kind == Item::Kind::record; });
+      require(is_joined, "stream {} is not joined at the end of the capture", s);
+    }
+  }
+
+ private:
+  /// How many items of each stream are waited for.
+  std::vector<std::size_t> joined_items() const {
+    std::map<const Record*, std::pair<std::size_t, std::size_t>> places;  // stream, items until it
+    for (std::size_t s = 0; s < queues.size(); ++s) {
+      for (std::size_t i = 0; i < queues[s].size(); ++i) {
+        const Item& item = queues[s][i];
+        if (item.kind == Item::Kind::record) places[item.record.get()] = {s, i + 1};
+      }
+    }
+    std::vector<std::size_t> joined(queues.size());
+    std::vector<std::pair<std::size_t, std::size_t>> found{{origin, queues[origin].size()}};
+    while (!found.empty()) {
+      const auto [s, until] = found.back();
+      found.pop_back();
+      for (std::size_t& i = joined[s]; i < until; ++i) {
+        const Item& item = queues[s][i];
+        if (item.kind == Item::Kind::wait) found.push_back(places.at(item.record.get()));
+      }
+    }
+    return joined;
+  }
 };
 
 class NullDevice final : public Device {
@@ -91,11 +146,13 @@ class NullDevice final : public Device {
   DeviceProperties properties() const override { return {"null device", 80, 1, 0, 0}; }
 
   void* allocate(std::size_t bytes) override {
+    require(!capture_, "memory is asked for while a stream is captured");
     if (bytes == 0) return nullptr;
-    Arena arena(bytes);
-    void* memory = arena.data();
-    memory_.emplace(memory, std::move(arena));
-    return memory;
+    Memory memory = new_memory(bytes);
+    std::memset(memory.get(), 0, bytes);
+    void* address = memory.get();
+    memory_.emplace(address, std::move(memory));
+    return address;
   }
   void* allocate_host(std::size_t bytes) override { return allocate(bytes); }
   void free(void* memory) override { memory_.erase(memory); }
@@ -112,97 +169,71 @@ class NullDevice final : public Device {
   }
 
   void record(Event event, Stream stream) override {
-    auto* e = static_cast<NullEvent*>(event);
-    if (captures(stream)) {
-      NullEvent*& own = captured_events_[e];
-      if (own == nullptr) {
-        capture_->events.push_back(std::make_unique<NullEvent>());
-        own = capture_->events.back().get();
-      }
-      queue_of(stream).push_back({Item::Kind::record, {}, own, ++own->recorded});
-      return;
-    }
-    queue_of(stream).push_back({Item::Kind::record, {}, e, ++e->recorded});
+    auto record = std::make_shared<Record>(captures(stream) ? capture_.get() : nullptr);
+    static_cast<NullEvent*>(event)->last = record;
+    queue_of(stream).push_back({Item::Kind::record, {}, std::move(record)});
   }
   void wait(Stream stream, Event event) override {
-    auto* e = static_cast<NullEvent*>(event);
-    if (const auto own = captured_events_.find(e); own != captured_events_.end()) {
-      captured_streams_.insert(static_cast<NullStream*>(stream)->index);
-      queue_of(stream).push_back({Item::Kind::wait, {}, own->second, own->second->recorded});
-      return;
+    const std::shared_ptr<Record>& record = static_cast<NullEvent*>(event)->last;
+    require(record != nullptr, "a stream waits for an event that nobody has recorded");
+    if (record->capture != nullptr) {
+      require(record->capture == capture_.get(),
+              "a stream waits for what was recorded in another capture");
+      captured_streams_.insert(index_of(stream));
     }
-    require(!captures(stream), "a captured stream waits for what was recorded outside");
-    queue_of(stream).push_back({Item::Kind::wait, {}, e, e->recorded});
+    require(!captures(stream) || record->capture != nullptr,
+            "a captured stream waits for what was recorded outside");
+    queue_of(stream).push_back({Item::Kind::wait, {}, record});
   }
   void synchronize(Stream stream) override {
     require(!captures(stream), "a stream is waited for while it is captured");
-    mixer_.run_until_empty(queues_, static_cast<NullStream*>(stream)->index);
+    mixer_.run_until_empty(queues_, index_of(stream));
   }
   double seconds(Event, Event) override { return 0; }
 
   void begin_capture(Stream stream) override {
     require(!capture_, "a capture within a capture");
     capture_ = std::make_unique<NullGraph>();
-    capture_->queues.resize(queues_.size());
-    captured_streams_ = {static_cast<NullStream*>(stream)->index};
+    capture_->origin = index_of(stream);
+    captured_streams_ = {index_of(stream)};
   }
   Graph end_capture(Stream stream) override {
-    const std::size_t origin = static_cast<NullStream*>(stream)->index;
-    require_joined(origin);
-    std::swap(capture_->queues[0], capture_->queues[origin]);
+    require(capture_ && capture_->origin == index_of(stream),
+            "a capture ends on a stream that it was not begun on");
     graphs_.push_back(std::move(capture_));
     captured_streams_.clear();
-    captured_events_.clear();
+    graphs_.back()->queues.resize(queues_.size());
+    graphs_.back()->require_joined();
     return graphs_.back().get();
   }
   void launch(Graph graph, Stream stream) override {
-    auto* g = static_cast<NullGraph*>(graph);
-    push(stream, [g, mixer = Mixer(order_)]() mutable {
-      for (const auto& event : g->events) event->reached = 0;
-      Queues queues = g->queues;
-      mixer.run_until_empty(queues, 0);
-    });
+    push(stream, [this, captured = static_cast<NullGraph*>(graph)] { captured->run(order_); });
   }
 
   void push(Stream stream, std::function<void()> work) {
-    queue_of(stream).push_back({Item::Kind::work, std::move(work), nullptr, 0});
+    queue_of(stream).push_back({Item::Kind::work, std::move(work), nullptr});
   }
 
  private:
+  static std::size_t index_of(Stream stream) { return static_cast<NullStream*>(stream)->index; }
   bool captures(Stream stream) const {
-    return capture_ && captured_streams_.contains(static_cast<NullStream*>(stream)->index);
+    return capture_ && captured_streams_.contains(index_of(stream));
   }
   std::deque<Item>& queue_of(Stream stream) {
-    const std::size_t index = static_cast<NullStream*>(stream)->index;
-    return captures(stream) ? capture_->queues[index] : queues_[index];
-  }
-
-  // What a captured stream does last, the one that the capture began on must wait for.
-  void require_joined(std::size_t origin) const {
-    for (const std::size_t s : captured_streams_) {
-      const std::deque<Item>& queue = capture_->queues[s];
-      if (s == origin || queue.empty()) continue;
-      const Item& last = queue.back();
-      const auto joins = [&](const Item& item) {
-        return item.kind == Item::Kind::wait && item.event == last.event &&
-               item.count == last.count;
-      };
-      require(last.kind == Item::Kind::record && std::any_of(capture_->queues[origin].begin(),
-                                                             capture_->queues[origin].end(), joins),
-              "stream {} is not joined at the end of the capture", s);
-    }
+    Queues& queues = captures(stream) ? capture_->queues : queues_;
+    if (queues.size() < queues_.size()) queues.resize(queues_.size());
+    return queues[index_of(stream)];
   }
 
   Mixer mixer_;
   StreamOrder order_;
-  std::map<void*, Arena> memory_;
+  std::map<void*, Memory> memory_;
   std::vector<std::unique_ptr<NullStream>> streams_;
   std::vector<std::unique_ptr<NullEvent>> events_;
   std::vector<std::unique_ptr<NullGraph>> graphs_;
   Queues queues_;
   std::unique_ptr<NullGraph> capture_;  // null: nothing is captured
   std::set<std::size_t> captured_streams_;
-  std::map<NullEvent*, NullEvent*> captured_events_;
 };
 
 }  // namespace
@@ -226,6 +257,7 @@ constexpr const char* kWithout =
 }
 
 void copy(void* to, const void* from, std::size_t bytes, Stream stream) {
+  if (bytes == 0) return;
   null::queue(stream, [=] { std::memcpy(to, from, bytes); });
 }
 

@@ -18,6 +18,7 @@ class HostProduct final : public Product {
   explicit HostProduct(const ProductSpec& spec)
       : spec_(spec), product_(cpu::make_product(of_cpu(spec), Machine::detect())) {
     require(product_ != nullptr, "the null device multiplies fp32 and bf16");
+    require_valid(spec);
   }
 
   std::size_t scratch_bytes() const override { return product_->scratch_bytes(); }
@@ -38,8 +39,10 @@ class HostProduct final : public Product {
     of.result = spec.result;
     of.transpose_a = spec.transpose_a;
     of.transpose_b = spec.transpose_b;
-    of.bias = spec.bias;
+    if (spec.bias) of.bias = spec.result;
     of.addend = spec.addend;
+    of.a_row = spec.a_row;
+    of.result_row = spec.result_row;
     if (spec.activation == ProductSpec::Activation::gelu_tanh) {
       of.activation = cpu::Activation::gelu_tanh;
     }

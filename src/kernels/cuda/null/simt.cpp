@@ -1,22 +1,30 @@
 #include "kernels/cuda/simt.cuh"
 
 #include <array>
+#include <cstring>
+#include <exception>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <ucontext.h>
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#include "base/arena.h"
 #include "base/error.h"
-#include "kernels/cuda/null/stream.h"
+#include "kernels/cuda/null/memory.h"
 
 namespace bessemer::kernels::cuda::null {
 namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} << 10;
+// What a device takes; the shared memory is that of compute capability 9.0.
+constexpr std::int64_t kMostBlocks = (std::int64_t{1} << 31) - 1, kMostBlocksAcross = 65535;
+constexpr int kMostThreads = 1024;
+constexpr std::size_t kMostSharedBytes = std::size_t{227} << 10;
+constexpr int kGarbage = 0xff;  // what shared memory holds at first: NaN, as floats
 
 ThreadOrder order = ThreadOrder::forward;
 
@@ -54,7 +62,8 @@ struct Fiber {
   std::unique_ptr<std::byte[]> stack;
   Barrier* waits_at = nullptr;
   int generation = 0;
-  bool done = false;
+  bool done = true;  // or never begun
+  std::exception_ptr failure;
   void* sanitizer_stack = nullptr;
   int shows = 0;  // so far: tells which of two sets of slots is in use
   std::vector<Copy> copies;
@@ -104,13 +113,15 @@ class Block {
   Barrier& of_block() { return barrier_; }
   Warp& warp() { return warps_[static_cast<std::size_t>(current_ / kWarp)]; }
   Fiber& fiber() { return *fibers_[static_cast<std::size_t>(current_)]; }
-  std::byte* shared() { return shared_->data(); }
+  std::byte* shared() {
+    require(shared_ != nullptr, "a kernel uses shared memory that its launch does not give");
+    return shared_.get();
+  }
 
  private:
   void begin(int threads, std::size_t shared) {
-    require(threads > 0 && threads % kWarp == 0 && threads <= 1024,
-            "a block of {} threads: expected a multiple of {} up to 1024", threads, kWarp);
-    if (!shared_ || shared_->size() != shared) shared_ = std::make_unique<Arena>(shared);
+    shared_ = shared == 0 ? nullptr : new_memory(shared);
+    if (shared_) std::memset(shared_.get(), kGarbage, shared);
     barrier_ = {threads, 0, 0};
     warps_.resize(static_cast<std::size_t>(threads / kWarp));
     for (Warp& warp : warps_) warp.barrier = {kWarp, 0, 0};
@@ -122,15 +133,24 @@ class Block {
   }
 
   static void start(Fiber& fiber) {
+    if (!fiber.done) forget_frames(fiber);
     fiber.waits_at = nullptr;
     fiber.done = false;
     fiber.shows = 0;
     fiber.groups = 0;
+    fiber.copies.clear();
     ::getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = kStackBytes;
     fiber.context.uc_link = nullptr;
     ::makecontext(&fiber.context, &Block::body, 0);
+  }
+
+  // A thread that never came to its end has left marks of its frames with AddressSanitizer.
+  static void forget_frames([[maybe_unused]] Fiber& fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+    ASAN_UNPOISON_MEMORY_REGION(fiber.stack.get(), kStackBytes);
+#endif
   }
 
   void enter(int t);
@@ -146,7 +166,7 @@ class Block {
   Barrier barrier_;
   std::vector<Warp> warps_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
-  std::unique_ptr<Arena> shared_;
+  Memory shared_;
 };
 
 thread_local Block block;
@@ -172,6 +192,7 @@ void Block::enter(int t) {
   tell_switch(&scheduler_sanitizer_stack_, fiber.stack.get(), kStackBytes);
   ::swapcontext(&scheduler_, &fiber.context);
   tell_arrival(scheduler_sanitizer_stack_, nullptr, nullptr);
+  if (fiber.failure) std::rethrow_exception(std::exchange(fiber.failure, nullptr));
 }
 
 void Block::leave(Fiber& fiber, bool for_good) {
@@ -184,8 +205,12 @@ void Block::leave(Fiber& fiber, bool for_good) {
 void Block::body() {
   Block& own = block;
   tell_arrival(nullptr, &own.scheduler_stack_, &own.scheduler_stack_bytes_);
-  (*own.thread_)();
   Fiber& fiber = own.fiber();
+  try {
+    (*own.thread_)();
+  } catch (...) {
+    fiber.failure = std::current_exception();
+  }
   fiber.done = true;
   for (Barrier* barrier : {&own.barrier_, &own.warp().barrier}) {
     --barrier->alive;
@@ -195,6 +220,17 @@ void Block::body() {
 }
 
 }  // namespace
+
+void require_launchable(const Grid& grid) {
+  require(0 < grid.x && grid.x <= kMostBlocks && 0 < grid.y && grid.y <= kMostBlocksAcross &&
+              0 < grid.z && grid.z <= kMostBlocksAcross,
+          "a grid of {} x {} x {} blocks", grid.x, grid.y, grid.z);
+  require(grid.threads > 0 && grid.threads % kWarp == 0 && grid.threads <= kMostThreads,
+          "a block of {} threads: expected a multiple of {} up to {}", grid.threads, kWarp,
+          kMostThreads);
+  require(grid.shared_bytes <= kMostSharedBytes, "{} bytes of shared memory: a block has up to {}",
+          grid.shared_bytes, kMostSharedBytes);
+}
 
 void run_grid(const Grid& grid, const std::function<void()>& thread) {
   gridDim = {static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),

@@ -30,8 +30,11 @@ inline thread_local Index3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace null {
 
+/// Error where no device takes such a launch.
+void require_launchable(const Grid& grid);
+
 /// Runs `thread` once for each thread of each block. Error where some threads of a block wait and
-/// the others never come.
+/// the others never come; and what a thread itself throws.
 void run_grid(const Grid& grid, const std::function<void()>& thread);
 
 /// Queues work on a stream of the null device; the null stream runs it now.
@@ -81,6 +84,7 @@ void* shared_bytes();
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), const Grid& grid, Stream stream,
             Arguments... arguments) {
+  null::require_launchable(grid);
   null::queue(stream, [=] { null::run_grid(grid, [&] { kernel(arguments...); }); });
 }
 
@@ -94,6 +98,14 @@ T shuffle(T value, int lane) {
 template <typename T>
 T shuffle_xor(T value, int lanes) {
   return shuffle(value, static_cast<int>(threadIdx.x % 32) ^ lanes);
+}
+
+inline unsigned match(int value) {
+  const null::Shared<int> values(value);
+  unsigned lanes = 0;
+  for (unsigned lane = 0; lane < kWarp; ++lane)
+    lanes |= (values[static_cast<int>(lane)] == value ? 1u : 0u) << lane;
+  return lanes;
 }
 
 inline BFloat16 to_bf16(float x) { return BFloat16(x); }

@@ -1,0 +1,128 @@
+#include "kernels/cuda/driver/product_trial.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "kernels/cuda/driver/check.h"
+
+namespace bessemer::kernels::cuda {
+namespace {
+
+constexpr double kSecondsOfRound = 2e-3;
+constexpr int kRounds = 3;
+constexpr int kMostRuns = 50;
+
+/// Consecutive parts of one allocation, each as aligned as an arena's tensors are and no better.
+class Parts {
+ public:
+  explicit Parts(void* memory = nullptr) : memory_(reinterpret_cast<std::uintptr_t>(memory)) {}
+
+  void* take(std::int64_t elements, DType dtype) {
+    const std::size_t begin = bytes_ + Arena::kAlignment;
+    bytes_ = align_up(begin + static_cast<std::size_t>(elements) * size_of(dtype), 256);
+    return reinterpret_cast<void*>(memory_ + begin);
+  }
+  void* take_aligned(std::size_t bytes) {
+    const std::size_t begin = bytes_;
+    bytes_ = align_up(begin + bytes, 256);
+    return reinterpret_cast<void*>(memory_ + begin);
+  }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::uintptr_t memory_;
+  std::size_t bytes_ = 0;
+};
+
+ProductBuffers lay_out(const ProductSpec& spec, std::size_t workspace, Parts& parts) {
+  ProductBuffers buffers;
+  buffers.a =
+      parts.take(spec.batch * (spec.transpose_a ? spec.k : spec.m) * spec.a_stride(), spec.input);
+  buffers.b = parts.take(spec.batch * spec.k * spec.n, spec.input);
+  if (spec.bias) buffers.bias = parts.take(spec.n, spec.result);
+  buffers.result = parts.take(spec.batch * spec.m * spec.result_stride(), spec.result);
+  if (spec.addend) buffers.addend = buffers.result;
+  buffers.scratch = parts.take_aligned(workspace);
+  return buffers;
+}
+
+/// Numbers of either sign between 1/2 and 2, as bf16 and as fp32: a device multiplies zeros faster
+/// than what a model has, because they draw less power.
+void fill(void* memory, std::size_t bytes) {
+  std::vector<std::uint16_t> numbers(std::size_t{1} << 19);
+  const CounterRng rng(1, 2, 3);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const auto word = rng.word(static_cast<std::int64_t>(i));
+    numbers[i] = static_cast<std::uint16_t>(0x3f00 | (word & 0x80ff));
+  }
+  auto* to = static_cast<std::byte*>(memory);
+  std::size_t filled = std::min(bytes, numbers.size() * sizeof(numbers[0]));
+  check(cudaMemcpy(to, numbers.data(), filled, cudaMemcpyHostToDevice), "filling operands");
+  for (; filled < bytes; filled *= 2) {
+    check(cudaMemcpy(to + filled, to, std::min(filled, bytes - filled), cudaMemcpyDeviceToDevice),
+          "filling operands");
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<const ProductTrial> ProductTrial::make(const ProductSpec& spec,
+                                                       std::size_t workspace_bytes) {
+  Parts sizes;
+  lay_out(spec, workspace_bytes, sizes);
+  void* memory = nullptr;
+  if (cudaMalloc(&memory, sizes.bytes()) != cudaSuccess) {
+    cudaGetLastError();  // nobody else shall find it
+    return nullptr;
+  }
+  Parts parts(memory);
+  const ProductBuffers buffers = lay_out(spec, workspace_bytes, parts);
+  std::unique_ptr<const ProductTrial> trial(new ProductTrial(memory, buffers, workspace_bytes));
+  fill(memory, sizes.bytes());
+  return trial;
+}
+
+ProductTrial::ProductTrial(void* memory, const ProductBuffers& buffers, std::size_t workspace_bytes)
+    : memory_(memory), buffers_(buffers), workspace_(workspace_bytes) {
+  check(cudaEventCreate(&begin_), "an event");
+  check(cudaEventCreate(&end_), "an event");
+}
+
+ProductTrial::~ProductTrial() {
+  cudaEventDestroy(begin_);
+  cudaEventDestroy(end_);
+  cudaFree(memory_);
+}
+
+double ProductTrial::seconds(const CublasCall& call, const cublasLtMatmulAlgo_t& algorithm) const {
+  if (call.queue(buffers_, algorithm, workspace_, nullptr) != CUBLAS_STATUS_SUCCESS) {
+    return std::numeric_limits<double>::infinity();
+  }
+  double best = seconds_of(call, algorithm, 1);
+  const int runs = static_cast<int>(std::clamp(kSecondsOfRound / best, 1.0, double{kMostRuns}));
+  for (int round = 0; round < kRounds; ++round) {
+    best = std::min(best, seconds_of(call, algorithm, runs));
+  }
+  return best;
+}
+
+void ProductTrial::run(const CublasCall& call, const cublasLtMatmulAlgo_t& algorithm) const {
+  seconds_of(call, algorithm, 1);
+}
+
+double ProductTrial::seconds_of(const CublasCall& call, const cublasLtMatmulAlgo_t& algorithm,
+                                int runs) const {
+  check(cudaEventRecord(begin_, nullptr), "an event");
+  for (int i = 0; i < runs; ++i) {
+    check(call.queue(buffers_, algorithm, workspace_, nullptr), "a matrix product");
+  }
+  check(cudaEventRecord(end_, nullptr), "an event");
+  check(cudaEventSynchronize(end_), "a matrix product");
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, begin_, end_), "the time between events");
+  return std::max(1e-9, 1e-3 * milliseconds / runs);
+}
+
+}  // namespace bessemer::kernels::cuda

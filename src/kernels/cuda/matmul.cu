@@ -1,0 +1,238 @@
+// matmul: a product (product.h), and what its epilogue cannot do in one pass over the result after
+// it: 2mnk flops, and where there is a pass, each element of the sum read and of the result written
+// once, 16 bytes at a time (and the addend read). In the shapes of a model only the erf form of
+// gelu and silu need one.
+//
+// Biases are vectors of parameters, often in fp32 where the result is bf16, which cuBLASLt does not
+// take: they are rounded to the result's dtype first. Where a pass follows, the sum is rounded to
+// the result's dtype before the activation, as if the activation were an op of its own.
+#include <fmt/format.h>
+
+#include "base/arena.h"
+#include "base/rounding.h"
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/product.h"
+#include "kernels/cuda/wide.cuh"
+
+namespace bessemer::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+struct Identity {
+  __device__ float operator()(float x) const { return x; }
+};
+struct GeluTanh {
+  // x/2 (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3)
+  __device__ float operator()(float x) const {
+    return x / (1 + std::exp(-1.5957691216057308f * x * (1 + 0.044715f * x * x)));
+  }
+};
+struct GeluErf {
+  __device__ float operator()(float x) const {
+    return 0.5f * x * std::erfc(-0.7071067811865476f * x);
+  }
+};
+struct Silu {
+  __device__ float operator()(float x) const { return x / (1 + std::exp(-x)); }
+};
+
+/// result = function(sum) + addend, which may be null. The buffers may be the same.
+template <typename Function, typename Sum, typename Result>
+__global__ void __launch_bounds__(kThreads)
+    finish(const Sum* sum, const Result* addend, Result* result, std::int64_t elements) {
+  const std::int64_t first =
+      (std::int64_t{blockIdx.x} * kThreads + static_cast<std::int64_t>(threadIdx.x)) * kWide;
+  const std::int64_t count = elements - first;
+  if (count <= 0) return;
+  Wide x = load_wide(sum + first, count, 0.0f);
+  for (float& value : x.at) value = Function()(value);
+  if (addend != nullptr) {
+    const Wide other = load_wide(addend + first, count, 0.0f);
+    for (int i = 0; i < kWide; ++i) x.at[i] += other.at[i];
+  }
+  store_wide(result + first, x, count);
+}
+
+template <typename From, typename To>
+__global__ void __launch_bounds__(kThreads)
+    convert_bias(const From* from, To* to, std::int64_t elements) {
+  const std::int64_t i =
+      std::int64_t{blockIdx.x} * kThreads + static_cast<std::int64_t>(threadIdx.x);
+  if (i < elements) to[i] = from_float<To>(to_float(from[i]));
+}
+
+enum class Activation { none, gelu_tanh, gelu, silu };
+
+/// What a matmul is made of.
+struct Steps {
+  ProductSpec product;
+  std::optional<DType> bias;  // of the operand, where it has to be converted
+  bool pass = false;          // after the product
+  bool apart = false;         // the product's result lies in scratch until the pass has read it
+  Activation activation = Activation::none;  // of the pass
+  DType result = DType::fp32;
+
+  std::int64_t elements() const { return product.batch * product.m * product.n; }
+  std::size_t bias_bytes() const {
+    return bias ? align_up(static_cast<std::size_t>(product.n) * size_of(product.result)) : 0;
+  }
+  std::size_t sum_bytes() const {
+    return apart ? align_up(static_cast<std::size_t>(elements()) * size_of(product.result)) : 0;
+  }
+};
+
+Grid grid_of(std::int64_t elements, int of_thread) {
+  return {divide_up(elements, std::int64_t{kThreads} * of_thread), 1, 1, kThreads};
+}
+
+template <typename Sum, typename Result>
+void queue_pass(const Steps& steps, const void* sum, const void* addend, void* result,
+                Stream stream) {
+  const auto queue = [&](auto* kernel) {
+    launch(kernel, grid_of(steps.elements(), kWide), stream, static_cast<const Sum*>(sum),
+           static_cast<const Result*>(addend), static_cast<Result*>(result), steps.elements());
+  };
+  switch (steps.activation) {
+    case Activation::none: return queue(finish<Identity, Sum, Result>);
+    case Activation::gelu_tanh: return queue(finish<GeluTanh, Sum, Result>);
+    case Activation::gelu: return queue(finish<GeluErf, Sum, Result>);
+    case Activation::silu: return queue(finish<Silu, Sum, Result>);
+  }
+}
+
+class MatMul final : public Kernel {
+ public:
+  explicit MatMul(const Steps& steps) : steps_(steps), product_(make_product(steps.product)) {}
+
+  std::size_t scratch_bytes() const override {
+    return steps_.bias_bytes() + steps_.sum_bytes() + product_->scratch_bytes();
+  }
+
+  void load() const override { product_->load(); }
+
+  void run(const KernelBuffers& buffers) const override {
+    auto* scratch = static_cast<std::byte*>(buffers.scratch);
+    std::byte* sum = scratch + steps_.bias_bytes();
+    ProductBuffers of;
+    of.a = buffers.operand<void>(0);
+    of.b = buffers.operand<void>(1);
+    of.bias = steps_.bias ? scratch : buffers.operand<void>(2);
+    of.addend = steps_.product.addend ? buffers.operand<void>(3) : nullptr;
+    of.result = steps_.apart ? sum : buffers.result<void>(0);
+    of.scratch = sum + steps_.sum_bytes();
+    if (steps_.bias) convert(buffers.operand<void>(2), scratch, buffers.stream);
+    product_->run(of, buffers.stream);
+    if (!steps_.pass) return;
+    const void* addend = buffers.operand<void>(3);
+    if (steps_.result == DType::fp32) {
+      queue_pass<float, float>(steps_, of.result, addend, buffers.result<void>(0), buffers.stream);
+    } else if (steps_.product.result == DType::fp32) {
+      queue_pass<float, BFloat16>(steps_, of.result, addend, buffers.result<void>(0),
+                                  buffers.stream);
+    } else {
+      queue_pass<BFloat16, BFloat16>(steps_, of.result, addend, buffers.result<void>(0),
+                                     buffers.stream);
+    }
+  }
+
+ private:
+  void convert(const void* from, void* to, Stream stream) const {
+    const std::int64_t n = steps_.product.n;
+    if (*steps_.bias == DType::fp32) {
+      launch(convert_bias<float, BFloat16>, grid_of(n, 1), stream, static_cast<const float*>(from),
+             static_cast<BFloat16*>(to), n);
+    } else {
+      launch(convert_bias<BFloat16, float>, grid_of(n, 1), stream,
+             static_cast<const BFloat16*>(from), static_cast<float*>(to), n);
+    }
+  }
+
+  Steps steps_;
+  std::unique_ptr<const Product> product_;
+};
+
+std::optional<Activation> parse_activation(std::string_view name) {
+  if (name == "none") return Activation::none;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "silu") return Activation::silu;
+  return std::nullopt;
+}
+
+std::int64_t leading(const TensorType& type) {
+  std::int64_t count = 1;
+  for (std::int64_t d = 0; d + 2 < type.rank(); ++d) count *= type.dim(d);
+  return count;
+}
+
+/// Sizes and dtypes; a 2-D b folds the leading dimensions into the rows.
+ProductSpec product_of(const KernelRequest& request) {
+  const TensorType& a = request.operand(0);
+  const TensorType& b = request.operand(1);
+  ProductSpec spec;
+  spec.transpose_a = request.attributes.boolean("transpose_a", false);
+  spec.transpose_b = request.attributes.boolean("transpose_b", false);
+  spec.m = a.dim(spec.transpose_a ? -1 : -2);
+  spec.k = a.dim(spec.transpose_a ? -2 : -1);
+  spec.n = b.dim(spec.transpose_b ? -2 : -1);
+  spec.batch = leading(a);
+  if (b.rank() == 2) {
+    spec.m *= spec.batch;
+    spec.batch = 1;
+  }
+  spec.input = a.dtype;
+  spec.bias = request.has_operand(2);
+  return spec;
+}
+
+Steps steps_of(const KernelRequest& request, Activation activation) {
+  Steps steps;
+  ProductSpec& product = steps.product = product_of(request);
+  steps.result = request.results[0].dtype;
+  product.result = product.input == DType::fp32 ? DType::fp32 : steps.result;
+  const bool addend = request.has_operand(3);
+  const bool fused = activation == Activation::none || (activation == Activation::gelu_tanh &&
+                                                        !addend && product.result == product.input);
+  steps.pass = !fused || product.result != steps.result;
+  steps.apart = steps.pass && (addend || product.result != steps.result);
+  steps.activation = fused ? Activation::none : activation;
+  if (fused && activation == Activation::gelu_tanh) {
+    product.activation = ProductSpec::Activation::gelu_tanh;
+  }
+  product.addend = addend && !steps.pass;
+  if (product.bias && request.operand(2).dtype != product.result) {
+    steps.bias = request.operand(2).dtype;
+  }
+  return steps;
+}
+
+std::optional<std::string> refusal(const KernelRequest& request) {
+  const auto other = [](DType dtype) { return dtype != DType::fp32 && dtype != DType::bf16; };
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (request.has_operand(i) && other(request.operand(i).dtype)) {
+      return fmt::format("operand {} is {}; this kernel does fp32 and bf16", i,
+                         name_of(request.operand(i).dtype));
+    }
+  }
+  const TensorType& result = request.results[0];
+  if (other(result.dtype)) {
+    return fmt::format("the result is {}; this kernel does fp32 and bf16", name_of(result.dtype));
+  }
+  if (request.operand(0).dtype != request.operand(1).dtype) return "a and b are of two dtypes";
+  if (result.elements() == 0 || request.operand(0).elements() == 0) return "no elements";
+  return std::nullopt;
+}
+
+}  // namespace
+
+Prepared matmul(const KernelRequest& request) {
+  if (auto reason = refusal(request)) return Declined{*reason};
+  const std::string name = request.attributes.text("activation", "none");
+  const auto activation = parse_activation(name);
+  if (!activation) return Declined{fmt::format("unknown activation {}", name)};
+  return std::unique_ptr<const Kernel>(
+      std::make_unique<const MatMul>(steps_of(request, *activation)));
+}
+
+}  // namespace bessemer::kernels::cuda

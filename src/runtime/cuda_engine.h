@@ -1,0 +1,76 @@
+// The engine of a CUDA device: one arena on the device, one in page-locked memory of the host. The
+// plan's streams are CUDA streams, its waits are events.
+//
+// A program's first run is queued instruction by instruction; its second is captured into a CUDA
+// graph, which that and every later run launches. Data inputs and results pass through page-locked
+// mirrors, which the program itself copies.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "kernels/cuda/device.h"
+#include "runtime/engine.h"
+
+namespace bessemer::runtime {
+
+class CudaEngine final : public Engine {
+ public:
+  /// Error where the device has not the memory, or the plan has a file tier, which no stream of
+  /// the device reaches.
+  CudaEngine(const plan::Plan& plan, std::shared_ptr<kernels::cuda::Device> device);
+  ~CudaEngine() override;
+
+  std::byte* arena(ir::Tier tier) const override;
+  bool is_addressable(ir::Tier tier) const override { return tier == ir::Tier::host; }
+  void load(std::vector<BoundPlan> sides) override;
+  void run(std::size_t side, std::size_t program) override;
+  void run_profiled(std::size_t side, std::size_t program, const AfterInstruction& after) override;
+  void read(ir::Tier tier, std::size_t offset, std::span<std::byte> to) override;
+  void write(ir::Tier tier, std::size_t offset, std::span<const std::byte> from) override;
+  std::byte* data(std::size_t program, std::size_t port) const override;
+  std::byte* result(std::size_t side, std::size_t program, std::size_t port) const override;
+
+ private:
+  /// Where this process sees the ports of a program.
+  struct Mirrors {
+    std::vector<std::byte*> data, results;
+  };
+  /// What is recorded while a program is queued. Null where nobody waits for it.
+  struct Events {
+    kernels::cuda::Event start = nullptr;
+    std::vector<kernels::cuda::Event> after;  // by instruction
+  };
+  /// How far a program of one side has come.
+  struct Runs {
+    bool once = false;
+    kernels::cuda::Graph graph = nullptr;
+  };
+
+  void make_mirrors();
+  void make_events();
+  std::vector<std::size_t> waited_for(const plan::Program& program) const;
+  void queue(std::size_t side, std::size_t program);
+  void copy_data(std::size_t side, std::size_t program);
+  void copy_results(std::size_t side, std::size_t program);
+  void queue_instruction(std::size_t side, std::size_t program, std::size_t instruction);
+  kernels::cuda::Stream stream(plan::Stream which) const {
+    return streams_[static_cast<std::size_t>(which)];
+  }
+
+  const plan::Plan& plan_;
+  std::shared_ptr<kernels::cuda::Device> device_;
+  std::byte* device_arena_ = nullptr;
+  std::byte* host_arena_ = nullptr;
+  std::byte* mirror_memory_ = nullptr;
+  std::array<kernels::cuda::Stream, plan::kStreams> streams_{};
+  std::vector<BoundPlan> sides_;
+  std::vector<std::array<std::vector<std::size_t>, plan::kStreams>> parts_;  // by program
+  std::vector<Mirrors> mirrors_;                                             // by program
+  std::vector<Events> events_;                                               // by program
+  kernels::cuda::Event profile_end_ = nullptr;
+  std::vector<std::vector<Runs>> runs_;  // by side and program
+};
+
+}  // namespace bessemer::runtime

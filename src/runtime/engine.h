@@ -1,0 +1,69 @@
+// What an executor stands on: the memory of a plan's arenas, and the running of its programs. One
+// for the processor (cpu_engine.h), one for CUDA devices (cuda_engine.h).
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernels/kernel.h"
+#include "plan/plan.h"
+
+namespace bessemer::runtime {
+
+/// An instruction with its addresses.
+struct BoundInstruction {
+  const kernels::Kernel* kernel = nullptr;  // null: the file transfer
+  std::vector<const void*> operands;
+  std::vector<void*> results;
+  void* scratch = nullptr;
+  std::optional<plan::FileTransfer> file;
+};
+
+/// A program with the addresses of its instructions and, in the order of the plan, of its ports.
+struct BoundProgram {
+  std::vector<BoundInstruction> instructions;
+  std::vector<std::byte*> data, results;
+};
+
+/// All programs of a plan.
+using BoundPlan = std::vector<BoundProgram>;
+
+/// Called after each instruction with its number and the seconds it took.
+using AfterInstruction = std::function<void(std::size_t, double)>;
+
+class Engine {
+ public:
+  Engine() = default;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  virtual ~Engine() = default;
+
+  /// Start of a tier's arena, as kernels see it; null for the file.
+  virtual std::byte* arena(ir::Tier tier) const = 0;
+  /// Whether this process may read and write there.
+  virtual bool is_addressable(ir::Tier tier) const = 0;
+
+  /// Once, before anything runs: the plan as it is and, where it has exchanges, with all of its
+  /// pairs exchanged. These are its sides.
+  virtual void load(std::vector<BoundPlan> sides) = 0;
+
+  /// Runs a program and returns when all of its streams are done.
+  virtual void run(std::size_t side, std::size_t program) = 0;
+  /// The same in program order, one instruction after the other.
+  virtual void run_profiled(std::size_t side, std::size_t program,
+                            const AfterInstruction& after) = 0;
+
+  /// Copies bytes of a tier's arena out or in.
+  virtual void read(ir::Tier tier, std::size_t offset, std::span<std::byte> to) = 0;
+  virtual void write(ir::Tier tier, std::size_t offset, std::span<const std::byte> from) = 0;
+
+  /// Where this process writes a data input before a run, and reads a result after it.
+  virtual std::byte* data(std::size_t program, std::size_t port) const = 0;
+  virtual std::byte* result(std::size_t side, std::size_t program, std::size_t port) const = 0;
+};
+
+}  // namespace bessemer::runtime
