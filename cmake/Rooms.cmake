@@ -22,9 +22,8 @@ function(bessemer_cuda_kernels name)
   file(GLOB kernels CONFIGURE_DEPENDS ${folder}/*.cu)
   if(BESSEMER_CUDA)
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/driver/*.cpp ${folder}/driver/*.cu)
-    target_compile_definitions(bessemer_${name} PUBLIC BESSEMER_CUDA=1)
-    target_include_directories(bessemer_${name} SYSTEM PRIVATE
-                               ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+    set_source_files_properties(${beside} PROPERTIES INCLUDE_DIRECTORIES
+                                "${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES}")
   else()
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/null/*.cpp)
     set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
@@ -37,7 +36,9 @@ function(bessemer_cuda_kernels name)
   target_link_libraries(bessemer_${name} PRIVATE ${CMAKE_DL_LIBS})
 endfunction()
 
-# One GoogleTest program for each folder under tests/.
+# One GoogleTest program for each folder under tests/. Which device CUDA kernels run on is known to
+# the tests called cuda_* and to support/cuda_device.cpp; all else compiles alike with and without
+# CUDA, and comes out of ccache.
 function(bessemer_tests name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
   if(NOT sources)
@@ -45,6 +46,10 @@ function(bessemer_tests name)
   endif()
   add_executable(test_${name} ${sources})
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  if(BESSEMER_CUDA)
+    file(GLOB of_device CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/cuda_*.cpp)
+    set_source_files_properties(${of_device} PROPERTIES COMPILE_DEFINITIONS BESSEMER_CUDA=1)
+  endif()
   target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main)
   target_compile_definitions(test_${name} PRIVATE BESSEMER_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                   BESSEMER_BINARY_DIR="${CMAKE_BINARY_DIR}")

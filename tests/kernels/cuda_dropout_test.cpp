@@ -3,9 +3,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "support/kernel_runner.h"
-#ifndef BESSEMER_CUDA
-#include "kernels/cuda/simt.cuh"
-#endif
+#include "support/thread_orders.h"
 
 namespace bessemer::testing {
 namespace {
@@ -36,14 +34,11 @@ TEST_F(CudaDropout, AgreesWithReference) {
         ASSERT_FALSE(run.declined) << *run.declined;
         EXPECT_LE(relative_difference(run.results[0], expected),
                   dtype == DType::bf16 ? 0x1p-8 : 1e-6);
-#ifndef BESSEMER_CUDA
-        cuda::null::set_thread_order(cuda::null::ThreadOrder::backward);
-#endif
-        const KernelRun again = run_cuda_kernel(cuda::dropout, operands, {t}, attributes, {{0, 0}});
-#ifndef BESSEMER_CUDA
-        cuda::null::set_thread_order(cuda::null::ThreadOrder::forward);
-#endif
-        EXPECT_TRUE(same_bits(again.results[0], run.results[0]));
+        in_each_thread_order([&] {
+          const KernelRun again =
+              run_cuda_kernel(cuda::dropout, operands, {t}, attributes, {{0, 0}});
+          EXPECT_TRUE(same_bits(again.results[0], run.results[0]));
+        });
       }
     }
   }

@@ -30,14 +30,33 @@ void expect_close(const std::vector<Tensor>& results, const std::vector<Tensor>&
   }
 }
 
-TEST(Candidates, AgreeWithTheReference) {
+/// Of the table of candidates, those of one backend.
+class Candidates : public ::testing::TestWithParam<kernels::Backend> {
+ protected:
+  void SetUp() override {
+    const bool needs_device = GetParam() == kernels::Backend::cuda;
+    if (needs_device && cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
+  }
+
+  static std::vector<kernels::KernelCandidate> of(const ops::OpDefinition& op) {
+    std::vector<kernels::KernelCandidate> candidates;
+    for (const auto& candidate : op.candidates) {
+      if (candidate.backend == GetParam()) candidates.push_back(candidate);
+    }
+    return candidates;
+  }
+};
+
+TEST_P(Candidates, AgreeWithTheReference) {
   std::map<std::string_view, int> accepted;
   for (const OpCase& use : all_cases()) {
     const ops::OpDefinition& op = ops::definition_of(use.op);
+    const auto candidates = of(op);
+    if (candidates.empty()) continue;
     for (const DType dtype : kDTypes) {
       const Operands operands = use.operands(dtype);
       const auto expected = run_reference(use.op, operands, use.attributes);
-      for (const auto& candidate : op.candidates) {
+      for (const auto& candidate : candidates) {
         SCOPED_TRACE(use.describe(dtype) + " by " + std::string(candidate.name));
         const KernelRun run = run_candidate(op, candidate, operands, use.attributes);
         accepted[candidate.name] += run.declined ? 0 : 1;
@@ -55,12 +74,13 @@ TEST(Candidates, AgreeWithTheReference) {
 }
 
 // Whatever the op says may share a buffer gives the same bits when it does.
-TEST(Candidates, AreRightInPlace) {
+TEST_P(Candidates, AreRightInPlace) {
   for (const OpCase& use : all_cases()) {
     const ops::OpDefinition& op = ops::definition_of(use.op);
+    if (op.in_place.empty()) continue;
     for (const DType dtype : {DType::fp64, DType::fp32, DType::bf16}) {
       const Operands operands = use.operands(dtype);
-      for (const auto& candidate : op.candidates) {
+      for (const auto& candidate : of(op)) {
         const KernelRun apart = run_candidate(op, candidate, operands, use.attributes);
         if (apart.declined) continue;
         for (const auto& [operand, result] : op.in_place) {
@@ -79,6 +99,35 @@ TEST(Candidates, AreRightInPlace) {
     }
   }
 }
+
+// The same bits each time, whatever ran before: no sum's order may depend on timing.
+class CudaCandidates : public Candidates {};
+TEST_P(CudaCandidates, RepeatThemselves) {
+  for (const OpCase& use : all_cases()) {
+    const ops::OpDefinition& op = ops::definition_of(use.op);
+    for (const DType dtype : {DType::fp32, DType::bf16}) {
+      const Operands operands = use.operands(dtype);
+      for (const auto& candidate : of(op)) {
+        const KernelRun first = run_candidate(op, candidate, operands, use.attributes);
+        if (first.declined) continue;
+        SCOPED_TRACE(use.describe(dtype) + " by " + std::string(candidate.name));
+        const KernelRun second = run_candidate(op, candidate, operands, use.attributes);
+        for (std::size_t i = 0; i < first.results.size(); ++i) {
+          EXPECT_TRUE(same_bits(first.results[i], second.results[i])) << "result " << i;
+        }
+      }
+    }
+  }
+}
+
+std::string backend_name(const ::testing::TestParamInfo<kernels::Backend>& backend) {
+  return std::string(name_of(backend.param));
+}
+INSTANTIATE_TEST_SUITE_P(OfBackend, Candidates,
+                         ::testing::Values(kernels::Backend::cpu, kernels::Backend::cuda),
+                         backend_name);
+INSTANTIATE_TEST_SUITE_P(OfBackend, CudaCandidates, ::testing::Values(kernels::Backend::cuda),
+                         backend_name);
 
 }  // namespace
 }  // namespace bessemer::testing

@@ -2,44 +2,19 @@
 // device.
 #pragma once
 
-#include <cstring>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "kernels/cuda/device.h"
-#ifndef BESSEMER_CUDA
-#include "kernels/cuda/null/stream.h"
-#endif
 
 namespace bessemer::testing {
 
-/// Why tests of CUDA kernels are skipped: the build has CUDA and this machine no device. Else empty.
-inline const std::string& why_no_cuda_device() {
-#ifdef BESSEMER_CUDA
-  static const std::string reason = kernels::cuda::survey().problem;
-#else
-  static const std::string reason;
-#endif
-  return reason;
-}
+/// Why tests of CUDA kernels are skipped: the build has CUDA and this machine no device. Else
+/// empty.
+const std::string& why_no_cuda_device();
 
 /// Null where there is a reason.
-inline kernels::cuda::Device* cuda_device() {
-#ifdef BESSEMER_CUDA
-  static const std::unique_ptr<kernels::cuda::Device> device =
-      why_no_cuda_device().empty() ? kernels::cuda::open_device(0) : nullptr;
-#else
-  static const std::unique_ptr<kernels::cuda::Device> device =
-      kernels::cuda::null::make_null_device();
-#endif
-  return device.get();
-}
-
-inline kernels::cuda::Stream cuda_stream() {
-  static const kernels::cuda::Stream stream = cuda_device()->new_stream();
-  return stream;
-}
+kernels::cuda::Device* cuda_device();
+kernels::cuda::Stream cuda_stream();
 
 /// Bytes on the device, filled from the host; gone with it.
 class OnDevice {

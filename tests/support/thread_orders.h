@@ -1,6 +1,7 @@
 // CUDA kernels in every order of threads: what they give must not depend on it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,24 @@ void in_each_thread_order(const Body& body) {
   }
   null::set_thread_order(null::ThreadOrder::forward);
 #endif
+}
+
+/// run_cuda_kernel in each order, which must give the same bits.
+inline KernelRun run_in_each_thread_order(PrepareFn prepare, const Operands& operands,
+                                          const std::vector<TensorType>& results,
+                                          const Attributes& attributes = {}) {
+  std::optional<KernelRun> first;
+  in_each_thread_order([&] {
+    KernelRun run = run_cuda_kernel(prepare, operands, results, attributes);
+    if (!first) {
+      first = std::move(run);
+      return;
+    }
+    for (std::size_t r = 0; r < run.results.size(); ++r) {
+      EXPECT_TRUE(same_bits(run.results[r], first->results[r])) << "result " << r;
+    }
+  });
+  return std::move(*first);
 }
 
 /// A use of a kernel whose results must have the bits of the reference's.

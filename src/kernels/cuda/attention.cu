@@ -28,12 +28,14 @@ struct ForwardShared {
       : queries{reinterpret_cast<BFloat16*>(bytes)},
         keys{queries.row(kQueries)},
         values{keys.row(kKeys)},
-        seen(reinterpret_cast<Interval*>(values.row(kKeys))) {}
-  static constexpr std::size_t kBytes =
-      Tile<kWidth>::bytes(kQueries + 2 * kKeys) + sizeof(Interval) * kQueries;
+        seen(reinterpret_cast<Interval*>(values.row(kKeys))),
+        sights(reinterpret_cast<Sight*>(seen + kQueries)) {}
+  static constexpr std::size_t kBytes = Tile<kWidth>::bytes(kQueries + 2 * kKeys) +
+                                        sizeof(Interval) * kQueries + sizeof(Sight) * kTileWarps;
 
   Tile<kWidth> queries, keys, values;
   Interval* seen;  // by each query
+  Sight* sights;   // of each warp
 };
 
 /// The running softmax of a warp's rows: of each lane's four.
@@ -148,27 +150,29 @@ __global__ void __launch_bounds__(kTileThreads) tiled_forward(Forward forward) {
   };
   copy_tile<kQueries>(shared.queries, forward.q + problem.query_row(tile.b, tile.first, tile.head),
                       problem.query_stride(), problem.queries - tile.first, problem.head_size);
+  commit_copies();
 
   const Interval own = keys_seen(problem, tile.b, tile.first + thread);
   const Sight sight = sight_of_warp(sight_of(problem, own, tile.first + thread < problem.queries));
   shared.seen[thread] = own;
+  shared.sights[warp] = sight;
   const Interval of_block = union_of_block(sight.any);
   const int first_row = warp * kWarpQueries, first_query = tile.first + first_row;
-  const float scale = problem.scale * 1.44269504f;  // of scores in powers of two
   Softmax softmax;
   Part<kRowTiles, kWidth / 8> output;
   int key = of_block.low / kKeys * kKeys;
   if (key < of_block.high) copy_keys(shared.keys, forward.k, key);
   for (; key < of_block.high; key += kKeys) {
-    const bool sees = sight.sees_any(key, key + kKeys);
+    const bool sees = shared.sights[warp].sees_any(key, key + kKeys);
     wait_copies<0>();
     sync_block();  // the keys are there, and the values before them have been read
     copy_keys(shared.values, forward.v, key);
     Part<kRowTiles, kKeys / 8> scores;
     if (sees) {
       scores = rows_times_rows<kRowTiles, kKeys / 8>(shared.queries.from(first_row), shared.keys);
-      if (!sight.sees_all(key, key + kKeys)) hide(scores, shared.seen + first_row, key);
-      softmax.weigh(scores, scale, output);
+      if (!shared.sights[warp].sees_all(key, key + kKeys))
+        hide(scores, shared.seen + first_row, key);
+      softmax.weigh(scores, problem.log2_scale, output);
       if constexpr (kDropout) {
         const std::uint64_t first = attention_dropout_index(
             tile.b, tile.head, first_query, 0, problem.heads, problem.queries, problem.keys);

@@ -48,7 +48,6 @@ template <bool kDropout>
 __device__ void differentiate_rows(QueryPart& scores, const QueryPart& dp,
                                    const RowStatistic* statistics, const Attention& problem,
                                    std::uint64_t first, int key) {
-  const float scale = problem.scale * kLog2E;
 #pragma unroll
   for (int m = 0; m < kRowTiles; ++m) {
     const RowStatistic of_row[2] = {statistics[16 * m + part_row(0)],
@@ -66,7 +65,7 @@ __device__ void differentiate_rows(QueryPart& scores, const QueryPart& dp,
         float gradient = dp.at[m][n][i];
         if constexpr (kDropout)
           gradient = (kept >> i & 1u) != 0 ? gradient * problem.keep_scale : 0;
-        const float p = fast_exp2(scores.at[m][n][i] * scale - row.base);
+        const float p = fast_exp2(scores.at[m][n][i] * problem.log2_scale - row.base);
         scores.at[m][n][i] = p * (gradient - row.delta);
       }
     }
@@ -93,6 +92,7 @@ __global__ void __launch_bounds__(kTileThreads) tiled_query_grad(Backward<BFloat
                       problem.queries - tile.first, problem.head_size);
   copy_tile<kQueries>(shared.d_o, backward.d_o + row, problem.query_stride(),
                       problem.queries - tile.first, problem.head_size);
+  commit_copies();
   const QueryFacts& facts = backward.facts;
   const Interval own = facts.seen[facts.query(tile.b, tile.first + thread)];
   const Sight sight = sight_of_warp(sight_of(problem, own, tile.first + thread < problem.queries));
@@ -214,7 +214,6 @@ template <bool kDropout>
 __device__ void differentiate_columns(KeyPart& scores, KeyPart& dp, const RowStatistic* statistics,
                                       const Interval* seen, bool all_seen, const Attention& problem,
                                       std::uint64_t first, int key) {
-  const float scale = problem.scale * kLog2E;
 #pragma unroll
   for (int n = 0; n < kQueryStep / 8; ++n) {
     unsigned kept = 0;
@@ -228,7 +227,7 @@ __device__ void differentiate_columns(KeyPart& scores, KeyPart& dp, const RowSta
       const RowStatistic query = statistics[column];
       float& score = scores.at[0][n][i];
       float& gradient = dp.at[0][n][i];
-      float p = fast_exp2(score * scale - query.base);
+      float p = fast_exp2(score * problem.log2_scale - query.base);
       if (!all_seen && !seen[column].has(key + part_row(i))) p = 0;
       score = p;
       if constexpr (kDropout) {
@@ -277,26 +276,28 @@ __global__ void __launch_bounds__(kTileThreads) tiled_key_grad(Backward<BFloat16
                       problem.keys - tile.first, problem.head_size);
   copy_tile<kKeyRows>(shared.values, backward.v + row, problem.key_stride(),
                       problem.keys - tile.first, problem.head_size);
+  commit_copies();
 
   Part<1, kWidth / 8> dk, dv;
   QuerySteps step(backward, tile);
   if (!step.done()) copy_queries(shared, 0, backward, tile.b, step);
   for (int stage = 0; !step.done(); stage = 1 - stage) {
     const Sight sight = step.sight();
+    const bool sees = sight.sees_any(first_key, first_key + 16);
+    const bool sees_all = sight.sees_all(first_key, first_key + 16);
     const std::uint64_t first = attention_dropout_index(
         tile.b, step.head(), step.query(), first_key, problem.heads, problem.queries, problem.keys);
     wait_copies<0>();
     sync_block();  // this stage is there, and the other has been read
     step.next();
     if (!step.done()) copy_queries(shared, 1 - stage, backward, tile.b, step);
-    if (!sight.sees_any(first_key, first_key + 16)) continue;
+    if (!sees) continue;
     const int at = stage * kQueryStep;
     const Tile<kWidth> queries = shared.queries.from(at), d_o = shared.d_o.from(at);
     KeyPart scores = rows_times_rows<1, kQueryStep / 8>(shared.keys.from(first_row), queries);
     KeyPart dp = rows_times_rows<1, kQueryStep / 8>(shared.values.from(first_row), d_o);
-    differentiate_columns<kDropout>(scores, dp, shared.statistics + at, shared.seen + at,
-                                    sight.sees_all(first_key, first_key + 16), problem, first,
-                                    first_key);
+    differentiate_columns<kDropout>(scores, dp, shared.statistics + at, shared.seen + at, sees_all,
+                                    problem, first, first_key);
     add_product(dv, scores, d_o);
     add_product(dk, dp, queries);
   }

@@ -70,6 +70,4 @@ Backward<T> backward_of(const Attention& problem, const FactLayout& layout,
           layout.at(buffers.scratch)};
 }
 
-inline constexpr float kLog2E = 1.44269504f;
-
 }  // namespace bessemer::kernels::cuda

@@ -79,7 +79,7 @@ __device__ PairGradient differentiate(const Backward<T>& backward, int b, int he
   const QueryFacts& facts = backward.facts;
   if (!facts.seen[facts.query(b, t)].has(s)) return {0, 0};
   const RowStatistic row = facts.statistics[facts.statistic(b, head, t, problem.heads)];
-  const float p = std::exp2(score * (problem.scale * kLog2E) - row.base);
+  const float p = std::exp2(score * problem.log2_scale - row.base);
   const bool kept = problem.counter == nullptr ||
                     Dropout(problem).keeps(attention_dropout_index(b, head, t, s, problem.heads,
                                                                    problem.queries, problem.keys));

@@ -25,10 +25,10 @@ struct FloatTile {
   __device__ float* row(int i) const { return at + i * kStride; }
 
   template <int kRows, typename T>
-  __device__ void load(const T* from, std::int64_t stride, int rows, int width) const {
+  __device__ void load(const T* from, int stride, int rows, int width) const {
     for (int i = static_cast<int>(threadIdx.x); i < kRows * kWidth; i += kPlainThreads) {
       const int r = i / kWidth, d = i % kWidth;
-      row(r)[d] = r < rows && d < width ? to_float(from[r * stride + d]) : 0.0f;
+      row(r)[d] = r < rows && d < width ? to_float(from[std::int64_t{r} * stride + d]) : 0.0f;
     }
   }
 };

@@ -11,12 +11,15 @@
 
 namespace bessemer::kernels::cuda {
 
+inline constexpr float kLog2E = 1.44269504f;
+
 /// Shapes: q, o [batch, queries, heads, head_size]; k, v [batch, keys, key_heads, head_size];
 /// lse [batch, heads, queries]; visibility [batch, queries, 2]. Head h uses key head
 /// h / heads_per_key_head().
 struct Attention {
   int batch, queries, keys, heads, key_heads, head_size;
   float scale;
+  float log2_scale;  // of scores in powers of two
   bool causal;
   int window;  // 0: none
   std::uint32_t site, drop_below;
@@ -32,8 +35,8 @@ struct Attention {
   __device__ std::int64_t key_row(int b, int s, int h) const {
     return ((std::int64_t{b} * keys + s) * key_heads + h) * head_size;
   }
-  __device__ std::int64_t query_stride() const { return std::int64_t{heads} * head_size; }
-  __device__ std::int64_t key_stride() const { return std::int64_t{key_heads} * head_size; }
+  __device__ int query_stride() const { return heads * head_size; }
+  __device__ int key_stride() const { return key_heads * head_size; }
   __device__ std::int64_t statistic(int b, int h, int t) const {
     return (std::int64_t{b} * heads + h) * queries + t;
   }
@@ -49,6 +52,7 @@ inline Attention without_buffers(const cpu::AttentionProblem& problem) {
           .key_heads = small(problem.key_heads),
           .head_size = small(problem.head_size),
           .scale = problem.scale,
+          .log2_scale = problem.scale * kLog2E,
           .causal = problem.causal,
           .window = small(std::min<std::int64_t>(problem.window, std::int64_t{1} << 28)),
           .site = problem.site,

@@ -77,15 +77,16 @@ struct Tile {
 
 /// Begins to copy kRows rows of `width` elements; zeros where they end, and from row `rows` on.
 template <int kRows, int kWidth>
-__device__ void copy_tile(const Tile<kWidth>& to, const BFloat16* from, std::int64_t stride,
-                          int rows, int width) {
+__device__ void copy_tile(const Tile<kWidth>& to, const BFloat16* from, int stride, int rows,
+                          int width) {
   constexpr int kPacks = kWidth / 8;
   static_assert(kRows * kPacks % kTileThreads == 0);
 #pragma unroll 1  // else their addresses crowd the registers
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kPacks; i += kTileThreads) {
     const int row = i / kPacks, column = i % kPacks * 8;
     const bool there = row < rows && column < width;
-    copy_async(to.row(row) + column, there ? from + row * stride + column : from, there);
+    copy_async(to.row(row) + column, there ? from + std::int64_t{row} * stride + column : from,
+               there);
   }
 }
 
@@ -162,7 +163,7 @@ __device__ void scale_part(Part<kM, kN>& part, float factor) {
 /// tile that no copy is under way to.
 template <int kM, int kN, int kWidth>
 __device__ void store_part(const Part<kM, kN>& part, const Tile<kWidth>& through, BFloat16* to,
-                           std::int64_t stride, int rows, int width) {
+                           int stride, int rows, int width) {
   static_assert(kN * 8 == kWidth);
 #pragma unroll
   for (int m = 0; m < kM; ++m) {
@@ -180,7 +181,7 @@ __device__ void store_part(const Part<kM, kN>& part, const Tile<kWidth>& through
   for (int i = lane(); i < 16 * kM * kPacks; i += kWarp) {
     const int row = i / kPacks, column = i % kPacks * 8;
     if (row >= rows || column >= width) continue;
-    store_pack(to + row * stride + column, load_pack(through.row(row) + column));
+    store_pack(to + std::int64_t{row} * stride + column, load_pack(through.row(row) + column));
   }
 }
 

@@ -14,7 +14,7 @@
 #include "base/arena.h"
 #include "base/rounding.h"
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/wide.cuh"
+#include "kernels/cuda/simt.cuh"
 #include "kernels/norm_block.h"
 
 namespace bessemer::kernels::cuda {
@@ -69,35 +69,33 @@ __device__ AdamWStep step_of(const AdamW& adamw, const AdamWBuffers& buffers) {
   return s;
 }
 
+/// The elements of a pack that begins `left` elements before the end; zeros beyond it.
+template <typename T>
+__device__ Pack<T> load_left(const T* from, std::int64_t left) {
+  if (left >= Pack<T>::kSize) return load_pack(from);
+  Pack<T> pack{};
+  for (int i = 0; i < Pack<T>::kSize; ++i) {
+    if (i < left) pack.at[i] = from[i];
+  }
+  return pack;
+}
+template <typename T>
+__device__ void store_left(T* to, const Pack<T>& pack, std::int64_t left) {
+  if (left >= Pack<T>::kSize) return store_pack(to, pack);
+  for (int i = 0; i < Pack<T>::kSize; ++i) {
+    if (i < left) to[i] = pack.at[i];
+  }
+}
+
 constexpr int kPack = Pack<float>::kSize;
 constexpr int kPacksOfThread = 2;
 
-/// Packs of a tensor whose last one may be partial; what is beyond the end is not there.
-struct Packs {
-  std::int64_t elements;
-
-  __device__ Pack<float> load(const float* from, std::int64_t first) const {
-    if (first + kPack <= elements) return load_pack(from + first);
-    Pack<float> pack{};
-    for (int i = 0; i < kPack; ++i) {
-      if (first + i < elements) pack.at[i] = from[first + i];
-    }
-    return pack;
-  }
-  __device__ void store(float* to, std::int64_t first, const Pack<float>& pack) const {
-    if (first + kPack <= elements) return store_pack(to + first, pack);
-    for (int i = 0; i < kPack; ++i) {
-      if (first + i < elements) to[first + i] = pack.at[i];
-    }
-  }
-};
-
-__device__ void update(const AdamWStep& s, const AdamWBuffers& buffers, const Packs& packs,
-                       std::int64_t first) {
-  Pack<float> parameter = packs.load(buffers.parameter, first);
-  const Pack<float> gradient = packs.load(buffers.gradient, first);
-  Pack<float> m = packs.load(buffers.m, first);
-  Pack<float> v = packs.load(buffers.v, first);
+__device__ void update(const AdamWStep& s, const AdamWBuffers& buffers, std::int64_t first,
+                       std::int64_t left) {
+  Pack<float> parameter = load_left(buffers.parameter + first, left);
+  const Pack<float> gradient = load_left(buffers.gradient + first, left);
+  Pack<float> m = load_left(buffers.m + first, left);
+  Pack<float> v = load_left(buffers.v + first, left);
   for (int i = 0; i < kPack; ++i) {
     const float g = gradient.at[i] * s.gradient_scale;
     m.at[i] += s.mean_weight * (g - m.at[i]);
@@ -105,15 +103,15 @@ __device__ void update(const AdamWStep& s, const AdamWBuffers& buffers, const Pa
     const float denominator = std::sqrt(v.at[i]) * s.inverse_root_correction + s.epsilon;
     parameter.at[i] = parameter.at[i] * s.decay - s.step_size * (m.at[i] / denominator);
   }
-  packs.store(buffers.new_parameter, first, parameter);
-  packs.store(buffers.new_m, first, m);
-  packs.store(buffers.new_v, first, v);
+  store_left(buffers.new_parameter + first, parameter, left);
+  store_left(buffers.new_m + first, m, left);
+  store_left(buffers.new_v + first, v, left);
 }
 
 /// Results as the operands were: only copies where they do not share a buffer.
-__device__ void keep(const AdamWBuffers& buffers, const Packs& packs, std::int64_t first) {
-  const auto copy_pack = [&](const float* from, float* to) {
-    if (from != to) packs.store(to, first, packs.load(from, first));
+__device__ void keep(const AdamWBuffers& buffers, std::int64_t first, std::int64_t left) {
+  const auto copy_pack = [=](const float* from, float* to) {
+    if (from != to) store_left(to + first, load_left(from + first, left), left);
   };
   copy_pack(buffers.parameter, buffers.new_parameter);
   copy_pack(buffers.m, buffers.new_m);
@@ -126,16 +124,15 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) of_block = step_of(adamw, buffers);
   sync_block();
   const AdamWStep step = of_block;
-  const Packs packs{elements};
   const std::int64_t block = std::int64_t{blockIdx.x} * kThreads * kPacksOfThread;
   for (int p = 0; p < kPacksOfThread; ++p) {
     const std::int64_t first =
         (block + p * kThreads + static_cast<std::int64_t>(threadIdx.x)) * kPack;
     if (first >= elements) return;
     if (std::isnan(step.gradient_scale)) {
-      keep(buffers, packs, first);
+      keep(buffers, first, elements - first);
     } else {
-      update(step, buffers, packs, first);
+      update(step, buffers, first, elements - first);
     }
   }
 }
@@ -168,20 +165,23 @@ __device__ int tensor_of_block(const NormTensors& tensors, int block) {
   return first;
 }
 
-constexpr int kRounds = 4;  // loads in flight
-
 template <typename T>
 __device__ double sum_of_block(const T* x, std::int64_t count) {
+  constexpr int size = Pack<T>::kSize;
+  constexpr int kRounds = 4;  // whose loads are in flight at a time
   double sum = 0;
-  for (std::int64_t begin = 0; begin < count; begin += kThreads * kWide * kRounds) {
-    Wide loaded[kRounds];
+  for (std::int64_t begin = 0; begin < count; begin += kThreads * size * kRounds) {
+    Pack<T> packs[kRounds];
     for (int r = 0; r < kRounds; ++r) {
       const std::int64_t first =
-          begin + (r * kThreads + static_cast<std::int64_t>(threadIdx.x)) * kWide;
-      loaded[r] = load_wide(x + first, count - first, 0.0f);
+          begin + (r * kThreads + static_cast<std::int64_t>(threadIdx.x)) * size;
+      packs[r] = load_left(x + first, count - first);
     }
-    for (const Wide& wide : loaded) {
-      for (const float value : wide.at) sum += static_cast<double>(value) * value;
+    for (const Pack<T>& pack : packs) {
+      for (const T element : pack.at) {
+        const double value = to_float(element);
+        sum += value * value;
+      }
     }
   }
   return block_sum(sum);

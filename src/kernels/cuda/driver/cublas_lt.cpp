@@ -55,12 +55,13 @@ CublasLt::CublasLt() {
   check(library.function<decltype(cublasLtCreate)>("cublasLtCreate")(&handle), "starting cuBLASLt");
 }
 
-std::uint32_t CublasLt::reduction_scheme(const cublasLtMatmulAlgo_t& algorithm) const {
+std::optional<std::uint32_t> CublasLt::reduction_scheme(
+    const cublasLtMatmulAlgo_t& algorithm) const {
   std::uint32_t scheme = 0;
   std::size_t written = 0;
-  check(algorithm_get(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme, sizeof(scheme),
-                      &written),
-        "how an algorithm adds partial sums");
+  const cublasStatus_t status = algorithm_get(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
+                                              &scheme, sizeof(scheme), &written);
+  if (status != CUBLAS_STATUS_SUCCESS) return std::nullopt;
   return scheme;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -21,8 +22,8 @@ class CublasLt {
 
   std::size_t version() const { return get_version(); }
 
-  /// cublasLtReductionScheme_t: how partial sums along k are added.
-  std::uint32_t reduction_scheme(const cublasLtMatmulAlgo_t& algorithm) const;
+  /// cublasLtReductionScheme_t: how partial sums along k are added. None of what is no algorithm.
+  std::optional<std::uint32_t> reduction_scheme(const cublasLtMatmulAlgo_t& algorithm) const;
 
   /// Error with what cuBLASLt says of it, unless it is a success.
   void check(cublasStatus_t status, std::string_view what) const;

@@ -4,9 +4,9 @@
 // transpose of the result, bᵀ·aᵀ, from the operands as they lie, swapped; its bias, which belongs
 // to rows, then belongs to our columns.
 //
-// Same bits in every run: the algorithm of a product is chosen once (product_table.h), each stream
-// has its workspace, and sums that are cut along k are only added in fp32 in a step of its own, not
-// in place in the order in which they happen to be there.
+// Same bits in every run: the algorithm of a product is chosen once (product_table.h), its
+// workspace is scratch of its own, and sums that are cut along k are only added in fp32 in a step
+// of its own, not in place in the order in which they happen to be there.
 #include "kernels/cuda/product.h"
 
 #include <algorithm>
@@ -76,7 +76,7 @@ bool is_first(const std::string& key) {
 
 /// Whether partial sums, if it makes any, are added in fp32 and in a fixed order.
 bool is_deterministic(const cublasLtMatmulAlgo_t& algorithm) {
-  const std::uint32_t scheme = CublasLt::get().reduction_scheme(algorithm);
+  const auto scheme = CublasLt::get().reduction_scheme(algorithm);
   return scheme == CUBLASLT_REDUCTION_SCHEME_NONE ||
          scheme == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 }

@@ -18,13 +18,31 @@ float element(std::uint32_t word, int half) {
   return static_cast<float>(x);
 }
 
-// Where in a warp's fragments the elements of A and B are: as the head of mma.cuh says.
-float element_of_a(const null::Shared<Operands>& warp, int row, int k) {
-  const int word = (row / 8) + 2 * (k / 8);
-  return element(warp[row % 8 * 4 + k % 8 / 2].a.at[word], k % 2);
+struct Depth {
+  float at[16];  // k = 0 ... 15
+};
+
+// Row `row` of A and column `column` of B: where they are, the head of mma.cuh says.
+Depth row_of_a(const null::Shared<Operands>& warp, int row) {
+  Depth d;
+  for (int c = 0; c < 4; ++c) {
+    const Operands held = warp[row % 8 * 4 + c];
+    for (int i = 0; i < 4; ++i) {
+      const int half = i % 2, right = i / 2;
+      d.at[8 * right + 2 * c + half] = element(held.a.at[row / 8 + 2 * right], half);
+    }
+  }
+  return d;
 }
-float element_of_b(const null::Shared<Operands>& warp, int k, int column) {
-  return element(warp[column * 4 + k % 8 / 2].b[k / 8], k % 2);
+Depth column_of_b(const null::Shared<Operands>& warp, int column) {
+  Depth d;
+  for (int c = 0; c < 4; ++c) {
+    const Operands held = warp[column * 4 + c];
+    for (int i = 0; i < 4; ++i) {
+      d.at[8 * (i / 2) + 2 * c + i % 2] = element(held.b[i / 2], i % 2);
+    }
+  }
+  return d;
 }
 
 void require_aligned(const void* address) {
@@ -45,9 +63,11 @@ std::uint32_t word_of(std::uint16_t low, std::uint16_t high) {
 
 void multiply(float (&c)[4], const Fragment& a, std::uint32_t b0, std::uint32_t b1) {
   const null::Shared<Operands> warp({a, {b0, b1}});
+  const int row = lane() / 4, column = 2 * (lane() % 4);
+  const Depth rows[] = {row_of_a(warp, row), row_of_a(warp, row + 8)};
+  const Depth columns[] = {column_of_b(warp, column), column_of_b(warp, column + 1)};
   for (int i = 0; i < 4; ++i) {
-    const int row = lane() / 4 + 8 * (i / 2), column = 2 * (lane() % 4) + i % 2;
-    for (int k = 0; k < 16; ++k) c[i] += element_of_a(warp, row, k) * element_of_b(warp, k, column);
+    for (int k = 0; k < 16; ++k) c[i] += rows[i / 2].at[k] * columns[i % 2].at[k];
   }
 }
 

@@ -1,0 +1,150 @@
+// The CUDA backend's matmul against the reference: which steps it is made of, for each mix of
+// dtypes, bias, activation and addend.
+#include <gtest/gtest.h>
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/product.h"
+#include "kernels/reference/reference.h"
+#include "support/cuda_test.h"
+#include "support/thread_orders.h"
+
+namespace bessemer::testing {
+namespace {
+
+namespace cuda = kernels::cuda;
+namespace reference = kernels::reference;
+
+using CudaMatMul = CudaTest;
+
+struct Case {
+  const char* name;
+  Shape a, b;  // as stored
+  bool transpose_a = false, transpose_b = false;
+  bool every_mix = false;  // of dtypes, bias, activation and addend
+};
+
+const std::vector<Case> kCases = {
+    {"one", {1, 1}, {1, 1}},
+    {"row", {1, 768}, {97, 768}, false, true},
+    {"tail", {5, 33}, {33, 61}, false, false, true},
+    {"several_blocks", {67, 40}, {40, 64}},
+    {"weight_gradient", {50, 45}, {50, 101}, true, false},
+    {"folded", {3, 5, 16}, {24, 16}, false, true},
+    {"batched", {2, 3, 16, 5}, {2, 3, 24, 16}, true, true},
+};
+
+struct Dtypes {
+  DType operands, bias, result;
+};
+const std::vector<Dtypes> kDtypes = {{DType::fp32, DType::fp32, DType::fp32},
+                                     {DType::fp32, DType::bf16, DType::bf16},
+                                     {DType::bf16, DType::fp32, DType::bf16},
+                                     {DType::bf16, DType::bf16, DType::bf16},
+                                     {DType::bf16, DType::bf16, DType::fp32}};
+
+Shape result_shape(const Case& c) {
+  Shape shape(c.a.begin(), c.a.end() - 2);
+  shape.push_back(c.a[c.a.size() - (c.transpose_a ? 1 : 2)]);
+  shape.push_back(c.b[c.b.size() - (c.transpose_b ? 2 : 1)]);
+  return shape;
+}
+
+Operands operands_of(const Case& c, const Dtypes& dtypes, bool bias, bool addend) {
+  const Shape shape = result_shape(c);
+  const auto k = static_cast<double>(c.a[c.a.size() - (c.transpose_a ? 2 : 1)]);
+  Operands in = {normal({dtypes.operands, c.a}, 1),
+                 normal({dtypes.operands, c.b}, 2, 1 / std::sqrt(k)), std::nullopt, std::nullopt};
+  if (bias) in[2] = normal({dtypes.bias, {shape.back()}}, 3);
+  if (addend) in[3] = normal({dtypes.result, shape}, 4);
+  return in;
+}
+
+void check(const Case& c, const Dtypes& dtypes, const std::string& activation, bool bias,
+           bool addend) {
+  SCOPED_TRACE(fmt::format("{}: {} -> {}, activation {}, bias {} {}, addend {}", c.name,
+                           name_of(dtypes.operands), name_of(dtypes.result), activation, bias,
+                           name_of(dtypes.bias), addend));
+  const Operands in = operands_of(c, dtypes, bias, addend);
+  const TensorType type{dtypes.result, result_shape(c)};
+  const Attributes attributes{
+      {"transpose_a", c.transpose_a}, {"transpose_b", c.transpose_b}, {"activation", activation}};
+  const KernelRun expected = run_kernel(reference::matmul, in, {type}, attributes);
+  const KernelRun run = run_in_each_thread_order(cuda::matmul, in, {type}, attributes);
+  ASSERT_FALSE(run.declined) << *run.declined;
+  // The sum, the bias and the result are rounded, each once.
+  const double allowed = dtypes.result == DType::bf16 ? 8e-3 : 1e-5;
+  EXPECT_LE(relative_difference(run.results[0], expected.results[0]), allowed);
+  if (!addend) return;
+  const KernelRun shared = run_cuda_kernel(cuda::matmul, in, {type}, attributes, {{0, 3}});
+  EXPECT_TRUE(same_bits(shared.results[0], run.results[0])) << "in place";
+}
+
+TEST_F(CudaMatMul, AgreesWithReference) {
+  for (const Case& c : kCases) {
+    for (const Dtypes& dtypes : kDtypes) {
+      if (!c.every_mix) {
+        check(c, dtypes, "none", true, false);
+        check(c, dtypes, "gelu", false, true);
+        continue;
+      }
+      for (const auto* activation : {"none", "gelu_tanh", "gelu", "silu"}) {
+        for (const bool bias : {false, true}) {
+          for (const bool addend : {false, true}) check(c, dtypes, activation, bias, addend);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaMatMul, ActivationsHoldAtTheEnds) {
+  const TensorType type{DType::fp32, {1, 5}};
+  const Operands in{of({DType::fp32, {1, 1}}, {1}), of(type, {-100, -1e-3, 0, 1e-3, 100})};
+  for (const auto* activation : {"gelu_tanh", "gelu", "silu"}) {
+    const Attributes attributes{{"activation", std::string(activation)}};
+    const KernelRun run = run_cuda_kernel(cuda::matmul, in, {type}, attributes);
+    EXPECT_NEAR(run.results[0].get(0), 0, 1e-30) << activation;
+    EXPECT_EQ(run.results[0].get(4), 100) << activation;
+    EXPECT_NEAR(run.results[0].get(1), -5e-4, 1e-6) << activation;
+    EXPECT_EQ(run.results[0].get(2), 0) << activation;
+  }
+}
+
+TEST_F(CudaMatMul, DeclinesWithAReason) {
+  const auto declined = [](DType dtype, const Shape& a, const Shape& b, DType result) {
+    const KernelRun run = run_cuda_kernel(cuda::matmul, {Tensor({dtype, a}), Tensor({dtype, b})},
+                                          {{result, {a[0], b[1]}}});
+    return run.declined && !run.declined->empty();
+  };
+  EXPECT_TRUE(declined(DType::fp64, {4, 4}, {4, 4}, DType::fp64));
+  EXPECT_TRUE(declined(DType::fp16, {4, 4}, {4, 4}, DType::fp16));
+  EXPECT_TRUE(declined(DType::fp32, {4, 4}, {4, 4}, DType::fp64));
+  EXPECT_TRUE(declined(DType::fp32, {4, 0}, {0, 4}, DType::fp32));
+  EXPECT_TRUE(declined(DType::fp32, {0, 4}, {4, 4}, DType::fp32));
+  EXPECT_FALSE(declined(DType::bf16, {4, 4}, {4, 4}, DType::fp32));
+}
+
+TEST(CudaProduct, RefusesWhatItsCommentsExclude) {
+  cuda::ProductSpec spec{.m = 4, .n = 5, .k = 6};
+  EXPECT_NO_THROW(cuda::require_valid(spec));
+  const auto refused = [&](auto change) {
+    cuda::ProductSpec other = spec;
+    change(other);
+    try {
+      cuda::require_valid(other);
+    } catch (const Error&) {
+      return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(refused([](auto& s) { s.input = DType::fp64; }));
+  EXPECT_TRUE(refused([](auto& s) { s.input = DType::fp32; }));  // with a bf16 result
+  EXPECT_TRUE(refused([](auto& s) { s.k = 0; }));
+  EXPECT_TRUE(refused([](auto& s) { s.batch = 2, s.result_row = 8; }));
+  EXPECT_TRUE(refused([](auto& s) {
+    s.addend = true;
+    s.activation = cuda::ProductSpec::Activation::gelu_tanh;
+  }));
+}
+
+}  // namespace
+}  // namespace bessemer::testing
