@@ -150,6 +150,7 @@ __global__ void __launch_bounds__(kTileThreads) tiled_forward(Forward forward) {
   };
   copy_tile<kQueries>(shared.queries, forward.q + problem.query_row(tile.b, tile.first, tile.head),
                       problem.query_stride(), problem.queries - tile.first, problem.head_size);
+  commit_copies();
 
   const Interval own = keys_seen(problem, tile.b, tile.first + thread);
   const Sight sight = sight_of_warp(sight_of(problem, own, tile.first + thread < problem.queries));

@@ -92,6 +92,7 @@ __global__ void __launch_bounds__(kTileThreads) tiled_query_grad(Backward<BFloat
                       problem.queries - tile.first, problem.head_size);
   copy_tile<kQueries>(shared.d_o, backward.d_o + row, problem.query_stride(),
                       problem.queries - tile.first, problem.head_size);
+  commit_copies();
   const QueryFacts& facts = backward.facts;
   const Interval own = facts.seen[facts.query(tile.b, tile.first + thread)];
   const Sight sight = sight_of_warp(sight_of(problem, own, tile.first + thread < problem.queries));
@@ -275,6 +276,7 @@ __global__ void __launch_bounds__(kTileThreads) tiled_key_grad(Backward<BFloat16
                       problem.keys - tile.first, problem.head_size);
   copy_tile<kKeyRows>(shared.values, backward.v + row, problem.key_stride(),
                       problem.keys - tile.first, problem.head_size);
+  commit_copies();
 
   Part<1, kWidth / 8> dk, dv;
   QuerySteps step(backward, tile);
