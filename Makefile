@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: deps build quickstart test test-asan test-peers bench fuzz lint format install clean help
+.PHONY: deps build cuda gpu-bundle quickstart test test-asan test-peers bench fuzz lint format install clean help
 
 deps: ## install the Debian/Ubuntu packages that are missing
 	@tools/install_deps
@@ -13,6 +13,13 @@ deps: ## install the Debian/Ubuntu packages that are missing
 build: deps ## compile everything; the program is build/bessemer
 	cmake --preset release
 	cmake --build --preset release
+
+cuda: deps ## compile for NVIDIA GPUs (needs nvcc); the program is build-cuda/bessemer
+	cmake --preset cuda
+	cmake --build --preset cuda
+
+gpu-bundle: ## what tools/gpu_check needs on a machine with a GPU, in gpu-bundle/ (needs nvcc)
+	tools/gpu_bundle
 
 quickstart: build ## train a small model on three real corpora, about five minutes
 	tools/quickstart
@@ -46,7 +53,7 @@ install: build ## install to PREFIX (/usr/local)
 	cmake --install build --prefix $(PREFIX)
 
 clean: ## remove the build directories
-	rm -rf build build-debug build-asan build-fuzz
+	rm -rf build build-debug build-asan build-cuda build-fuzz gpu-bundle
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

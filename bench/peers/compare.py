@@ -1,12 +1,14 @@
 """Trains the same models from the same weights on the same tokens in Bessemer and in PyTorch (eager
 and torch.compile), taking turns within one run, and reports medians.
 
-    bench/peers/run [--case NAME ...] [--recipe fp32 bf16] [--steps N] [--threads N]
+    bench/peers/run [--case NAME ...] [--recipe fp32 bf16] [--steps N] [--threads N] [--device cuda]
 
 Each contender of a comparison is one process that lives through it; they take turns of two steps,
-so that what the machine does meanwhile happens to all. The first steps of each (compilation, first
-touch of memory) do not count for the time and do count for the losses. Memory is the peak resident
-set of the process (VmHWM), libraries included.
+so that what the machine does meanwhile happens to all. On an accelerator one runs after the other,
+so that each has all of its memory. The first steps of each (compilation, first touch of memory) do
+not count for the time and do count for the losses. Memory is the peak resident set of the process
+(VmHWM), libraries included, and on an accelerator its own: the plan's arena, or what PyTorch's
+allocator took.
 """
 
 import argparse
@@ -52,9 +54,17 @@ CASES = {
                             ("train.micro_batch_size=1",)),
 }
 
+# For an accelerator: a step of 16 Ki tokens.
+GPU_CASES = {
+    f"{model}-{length}": Case(model, 16384 // length, length, ("bessemer", "compile"))
+    for model in ("gpt2-124m", "llama-0.5b", "llama-1.5b", "gpt2-1.5b") for length in (1024, 4096)
+    if (model, length) != ("gpt2-124m", 4096)  # its positions end at 1024
+}
+ALL_CASES = CASES | GPU_CASES
+
 
 def inputs_for(name, work, steps):
-    case = CASES[name]
+    case = ALL_CASES[name]
     directory = work / name
     directory.mkdir(parents=True, exist_ok=True)
     make_inputs.make(make_inputs.MODELS[case.model](), directory, steps, case.batch, case.length)
@@ -76,13 +86,15 @@ def result_of(worker, tokens):
         "tokens_per_second": tokens / statistics.median(counted),
         "losses": worker.column("loss"),
         "peak_resident_bytes": max(worker.column("peak_resident_bytes")),
+        "peak_device_bytes": worker.about.get(
+            "device_bytes", max(step.get("peak_device_bytes", 0) for step in worker.steps)),
     }
 
 
-def compare(name, recipe, inputs, steps, threads, environment):
-    case = CASES[name]
-    start = lambda way: Worker(way, recipe, inputs, threads, environment, case.settings)
-    if case.timed:
+def compare(name, recipe, inputs, steps, threads, environment, device):
+    case = ALL_CASES[name]
+    start = lambda way: Worker(way, recipe, inputs, threads, environment, case.settings, device)
+    if case.timed and device == "cpu":
         workers = [start(way) for way in case.ways]
         take_turns(workers, steps)
     else:
@@ -119,7 +131,8 @@ def commit():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--case", nargs="+", choices=ALL_CASES, help="default: all of the device")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--recipe", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -139,13 +152,14 @@ def main():
         "machine": machine(arguments.threads), "comparisons": []}
     if everything["machine"]["load_at_start"] > 1:
         print("warning: the machine is busy; the times will not mean much", file=sys.stderr)
-    for name in arguments.case:
-        steps = CASES[name].steps or arguments.steps
+    for name in arguments.case or (CASES if arguments.device == "cpu" else GPU_CASES):
+        steps = ALL_CASES[name].steps or arguments.steps
         inputs = inputs_for(name, work, steps)
         for recipe in arguments.recipe:
             print(f"{name} {recipe}: {steps} steps each", file=sys.stderr)
             everything["comparisons"].append(compare(name, recipe, inputs, steps, arguments.threads,
-                                                     {"XDG_CACHE_HOME": str(cache)}))
+                                                     {"XDG_CACHE_HOME": str(cache)},
+                                                     arguments.device))
             (work / "results.json").write_text(json.dumps(everything, indent=1))
     text = report.markdown(everything)
     (work / "results.md").write_text(text)

@@ -32,7 +32,32 @@ def llama_60m():
         rms_norm_eps=1e-5, tie_word_embeddings=False)
 
 
-MODELS = {"gpt2-124m": gpt2_124m, "llama-60m": llama_60m}
+def gpt2_1_5b():
+    """GPT-2 XL."""
+    config = gpt2_124m()
+    config.update({"n_positions": 4096, "n_embd": 1600, "n_layer": 48, "n_head": 25})
+    return config
+
+
+def llama_like(hidden, ffn, layers, heads, kv_heads):
+    return transformers.LlamaConfig(
+        vocab_size=151936, max_position_embeddings=4096, hidden_size=hidden, intermediate_size=ffn,
+        num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv_heads,
+        rope_theta=1000000.0, rms_norm_eps=1e-6, tie_word_embeddings=True)
+
+
+def llama_0_5b():
+    """The sizes of Qwen2.5 0.5B, without its biases."""
+    return llama_like(896, 4864, 24, 14, 2)
+
+
+def llama_1_5b():
+    """The sizes of Qwen2.5 1.5B, without its biases."""
+    return llama_like(1536, 8960, 28, 12, 2)
+
+
+MODELS = {"gpt2-124m": gpt2_124m, "llama-60m": llama_60m, "gpt2-1.5b": gpt2_1_5b,
+          "llama-0.5b": llama_0_5b, "llama-1.5b": llama_1_5b}
 
 
 def batches(vocabulary, steps, batch, length):

@@ -36,6 +36,11 @@ def ours_of(comparison):
     return next((r for r in comparison["results"] if r["way"] == "bessemer"), None)
 
 
+def memory_of(result):
+    """Of the accelerator where it has its own, else of the process."""
+    return result.get("peak_device_bytes") or result["peak_resident_bytes"]
+
+
 def row(comparison, result):
     ours = ours_of(comparison)
     rate = result["tokens_per_second"]
@@ -47,10 +52,10 @@ def row(comparison, result):
         cells.append(f"{100 * rate * about['flops_per_token'] / about['matmul_peak']:.0f}%")
     else:
         cells.append("")
-    cells.append(f"{result['peak_resident_bytes'] / GIB:.2f}")
+    cells.append(f"{memory_of(result) / GIB:.2f}")
     if ours and result is not ours:
         cells.append(f"{ours['tokens_per_second'] / rate:.2f}x")
-        cells.append(f"{ours['peak_resident_bytes'] / result['peak_resident_bytes']:.2f}x")
+        cells.append(f"{memory_of(ours) / memory_of(result):.2f}x")
     else:
         cells += ["", ""]
     return "| " + " | ".join(cells) + " |"
@@ -84,7 +89,7 @@ def across_recipes(comparisons):
 def markdown(everything):
     comparisons = everything["comparisons"]
     lines = [heading(everything), "",
-             "| model | recipe | | s/step (median) | tok/s | MFU | peak resident, GiB "
+             "| model | recipe | | s/step (median) | tok/s | MFU | peak memory, GiB "
              "| Bessemer is faster | Bessemer's memory |",
              "|---|---|---|---|---|---|---|---|---|"]
     lines += [row(c, r) for c in comparisons for r in c["results"]]

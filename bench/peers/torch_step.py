@@ -32,13 +32,18 @@ def optimizer_of(model, arguments):
                              **{arguments.optimizer: True})
 
 
-def make_loss(model, recipe):
+def make_loss(model, recipe, device):
     def loss_of(inputs, targets):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe == "bf16"):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=recipe == "bf16"):
             logits = model(inputs)
         logits = logits.float().view(-1, logits.shape[-1])
         return functional.cross_entropy(logits, targets.reshape(-1))
     return loss_of
+
+
+def device_bytes(device):
+    """What the allocator took of the device at the peak; nothing on the CPU."""
+    return {"peak_device_bytes": torch.cuda.max_memory_reserved()} if device == "cuda" else {}
 
 
 def answer(**values):
@@ -55,15 +60,17 @@ def main():
                         help="keep the inputs of the blocks alone and run them again in backward")
     parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's default")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--optimizer", choices=("fused", "foreach"), default="fused")
     arguments = parser.parse_args()
     if arguments.threads > 0:
         torch.set_num_threads(arguments.threads)
     batches = safetensors.torch.load_file(arguments.batches)
-    inputs, targets = batches["inputs"].long(), batches["targets"].long()
-    model = models.load(arguments.model).train()
+    device = arguments.device
+    inputs, targets = (batches[name].long().to(device) for name in ("inputs", "targets"))
+    model = models.load(arguments.model).train().to(device)
     optimizer = optimizer_of(model, arguments)
-    loss_of = make_loss(model, arguments.recipe)
+    loss_of = make_loss(model, arguments.recipe, device)
     way = "eager"
     if arguments.compile:
         loss_of = torch.compile(loss_of, dynamic=False)
@@ -86,7 +93,7 @@ def main():
             seconds = time.perf_counter() - start
             step += 1
             answer(step=step, seconds=seconds, loss=value, gradient_norm=norm.item(),
-                   peak_resident_bytes=peak_resident_bytes())
+                   peak_resident_bytes=peak_resident_bytes(), **device_bytes(device))
 
 
 if __name__ == "__main__":

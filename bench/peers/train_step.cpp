@@ -143,7 +143,8 @@ void run(const Options& options) {
           {"parameters", models::parameter_count(architecture)},
           {"flops_per_token", models::training_flops_per_token(architecture, batches.length())},
           {"matmul_peak", plan.machine.matmul_flops(dtype)},
-          {"planned_bytes", plan.arena_bytes}});
+          {"planned_bytes", plan.arena_bytes},
+          {"device_bytes", machine.device_memory > 0 ? plan.arena_bytes : 0}});
   std::int64_t step = 0;
   for (std::int64_t count = 0; std::cin >> count;) {
     for (; count > 0; --count) {

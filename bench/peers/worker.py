@@ -14,21 +14,23 @@ ROOT = HERE.parent.parent
 TORCH = {"eager": [], "compile": ["--compile"], "checkpoint": ["--checkpoint"]}
 
 
-def command(way, recipe, inputs, threads, settings):
+def command(way, recipe, inputs, threads, settings, device):
     common = ["--model", inputs / "model", "--batches", inputs / "batches.safetensors",
               "--recipe", recipe, "--threads", threads]
     if way == "bessemer":
-        return [ROOT / "build" / "train_step", *common, *(f"--set={s}" for s in settings)]
-    return [sys.executable, HERE / "torch_step.py", *common, *TORCH[way]]
+        program = os.environ.get("TRAIN_STEP", ROOT / "build" / "train_step")
+        device = [] if device == "cpu" else [f"run.device={device}"]
+        return [program, *common, *(f"--set={s}" for s in [*settings, *device])]
+    return [sys.executable, HERE / "torch_step.py", *common, *TORCH[way], "--device", device]
 
 
 class Worker:
-    """`way` is bessemer or one of TORCH; `settings` are keys of a run file for bessemer. The process
-    starts at once; use it in a `with`."""
+    """`way` is bessemer or one of TORCH; `settings` are keys of a run file for bessemer, whose program
+    is build/train_step or what TRAIN_STEP says. The process starts at once; use it in a `with`."""
 
-    def __init__(self, way, recipe, inputs, threads, environment=None, settings=()):
+    def __init__(self, way, recipe, inputs, threads, environment=None, settings=(), device="cpu"):
         self.way, self.recipe, self.steps = way, recipe, []
-        arguments = [str(part) for part in command(way, recipe, inputs, threads, settings)]
+        arguments = [str(part) for part in command(way, recipe, inputs, threads, settings, device)]
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
             env={**os.environ, **(environment or {})})

@@ -4,6 +4,7 @@
 #include "kernels/cuda/divisor.h"
 #include "kernels/cuda/strided_problem.h"
 #include "kernels/reference/reference.h"
+#include "support/cuda_test.h"
 #include "support/thread_orders.h"
 
 namespace bessemer::testing {
@@ -39,7 +40,9 @@ struct Permuted {
   Integers permutation;
 };
 
-TEST(CudaCopy, Transpose) {
+class CudaCopy : public CudaTest {};
+
+TEST_F(CudaCopy, Transpose) {
   const std::vector<Permuted> cases{{{5}, {0}},
                                     {{1, 1}, {1, 0}},
                                     {{3, 5}, {1, 0}},
@@ -61,7 +64,7 @@ TEST(CudaCopy, Transpose) {
 }
 
 // As models have them: heads to the front, with rows of several packs, and a matrix of weights.
-TEST(CudaCopy, TransposeOfModels) {
+TEST_F(CudaCopy, TransposeOfModels) {
   expect_transposed(DType::bf16, {2, 40, 12, 64}, {0, 2, 1, 3});
   expect_transposed(DType::fp32, {1, 17, 8, 128}, {0, 2, 1, 3});
   expect_transposed(DType::bf16, {2, 128, 2, 64}, {0, 2, 3, 1});
@@ -69,7 +72,7 @@ TEST(CudaCopy, TransposeOfModels) {
   expect_transposed(DType::fp32, {48, 1024}, {1, 0});
 }
 
-TEST(CudaCopy, TransposeOfTooManyDimensionsIsDeclined) {
+TEST_F(CudaCopy, TransposeOfTooManyDimensionsIsDeclined) {
   const TensorType type{DType::fp32, Shape(9, 1)};
   const KernelRun run = run_cuda_kernel(cuda::transpose, {Tensor(type)}, {type},
                                         {{"permutation", Integers{0, 1, 2, 3, 4, 5, 6, 7, 8}}});
@@ -112,7 +115,7 @@ void expect_ranges(DType dtype, const Range& c) {
                    "concat " + to_string(joined));
 }
 
-TEST(CudaCopy, SlicePadConcat) {
+TEST_F(CudaCopy, SlicePadConcat) {
   const std::vector<Range> cases{
       {{7}, 0, 2, 5},        {{5, 9}, 1, 0, 4},        {{5, 9}, 0, 1, 5},
       {{3, 4, 5}, -2, 1, 3}, {{4, 1500}, 1, 3, 1499},  {{300, 7}, 0, 0, 300},
@@ -124,10 +127,10 @@ TEST(CudaCopy, SlicePadConcat) {
 }
 
 // Queries, keys and values in one row, as GPT-2 has them.
-TEST(CudaCopy, SliceOfModels) { expect_ranges(DType::bf16, {{6, 2304}, 1, 768, 1536}); }
+TEST_F(CudaCopy, SliceOfModels) { expect_ranges(DType::bf16, {{6, 2304}, 1, 768, 1536}); }
 
 // Byte by byte, in more blocks of threads than a device has multiprocessors.
-TEST(CudaCopy, SliceOfManyBlocks) {
+TEST_F(CudaCopy, SliceOfManyBlocks) {
   const Tensor x = sample(DType::uint8, {300, 1000});
   expect_same_bits({cuda::slice,
                     reference::slice,
@@ -138,7 +141,7 @@ TEST(CudaCopy, SliceOfManyBlocks) {
                    "slice of many blocks");
 }
 
-TEST(CudaCopy, BroadcastFillReshape) {
+TEST_F(CudaCopy, BroadcastFillReshape) {
   struct Case {
     Shape shape, result;
     Integers dims;
@@ -174,7 +177,7 @@ TEST(CudaCopy, BroadcastFillReshape) {
   }
 }
 
-TEST(CudaCopy, FillTakesEveryDtypeThatKernelsTake) {
+TEST_F(CudaCopy, FillTakesEveryDtypeThatKernelsTake) {
   for (const DType dtype : {DType::fp64, DType::fp32, DType::bf16, DType::fp16, DType::int8,
                             DType::uint8, DType::int32, DType::int64, DType::boolean}) {
     for (const double value : {-2.9, 0.0, 1.0, 1e30}) {
@@ -184,7 +187,7 @@ TEST(CudaCopy, FillTakesEveryDtypeThatKernelsTake) {
   }
 }
 
-TEST(CudaCopy, CacheWrite) {
+TEST_F(CudaCopy, CacheWrite) {
   // A position twice (the later row stays), and positions beyond the cache (nothing happens).
   const Tensor positions = of({DType::int32, {3, 4}}, {0, 1, 2, 3, 9, 5, 5, 0, -1, 10, 4, 6});
   for (const DType dtype : {DType::fp32, DType::bf16}) {
@@ -201,7 +204,7 @@ TEST(CudaCopy, CacheWrite) {
 }
 
 // Many rows for one position, more of them than a block has threads.
-TEST(CudaCopy, CacheWriteKeepsTheLastOfManyRows) {
+TEST_F(CudaCopy, CacheWriteKeepsTheLastOfManyRows) {
   Tensor positions({DType::int32, {1, 130}});
   for (std::int64_t i = 0; i < 130; ++i) positions.set(i, static_cast<double>(i % 2));
   const TensorType cache{DType::fp32, {1, 3, 1, 4}};
@@ -215,7 +218,7 @@ TEST(CudaCopy, CacheWriteKeepsTheLastOfManyRows) {
       "cache_write of many rows");
 }
 
-TEST(CudaCopy, FetchAndStore) {
+TEST_F(CudaCopy, FetchAndStore) {
   for (const DType dtype : kDtypes) {
     const Tensor x = sample(dtype, {6, 39}), piece = sample(dtype, {3, 7}, 2);
     expect_same_bits({cuda::fetch, reference::fetch, {x}, {x.type()}, {}, {}}, "fetch");

@@ -6,6 +6,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/linear_cross_entropy.h"
 #include "kernels/reference/reference.h"
+#include "support/cuda_test.h"
 #include "support/thread_orders.h"
 
 namespace bessemer::testing {
@@ -19,14 +20,8 @@ using kernels::KernelRequest;
 const TensorType kScalar{DType::fp32, {}};
 const Attributes kChunk{{"chunk", std::int64_t{4}}};
 
-class OnCudaDevice : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
-  }
-};
-using CudaLinearCrossEntropy = OnCudaDevice;
-using CudaCrossEntropyRows = OnCudaDevice;
+using CudaLinearCrossEntropy = CudaTest;
+using CudaCrossEntropyRows = CudaTest;
 
 /// The three ops, 32 rows at a time.
 kernels::Prepared forward(const KernelRequest& r) {

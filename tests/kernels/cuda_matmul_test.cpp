@@ -5,6 +5,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/product.h"
 #include "kernels/reference/reference.h"
+#include "support/cuda_test.h"
 #include "support/thread_orders.h"
 
 namespace bessemer::testing {
@@ -12,6 +13,8 @@ namespace {
 
 namespace cuda = kernels::cuda;
 namespace reference = kernels::reference;
+
+using CudaMatMul = CudaTest;
 
 struct Case {
   const char* name;
@@ -76,8 +79,7 @@ void check(const Case& c, const Dtypes& dtypes, const std::string& activation, b
   EXPECT_TRUE(same_bits(shared.results[0], run.results[0])) << "in place";
 }
 
-TEST(CudaMatMul, AgreesWithReference) {
-  if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
+TEST_F(CudaMatMul, AgreesWithReference) {
   for (const Case& c : kCases) {
     for (const Dtypes& dtypes : kDtypes) {
       if (!c.every_mix) {
@@ -94,8 +96,7 @@ TEST(CudaMatMul, AgreesWithReference) {
   }
 }
 
-TEST(CudaMatMul, ActivationsHoldAtTheEnds) {
-  if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
+TEST_F(CudaMatMul, ActivationsHoldAtTheEnds) {
   const TensorType type{DType::fp32, {1, 5}};
   const Operands in{of({DType::fp32, {1, 1}}, {1}), of(type, {-100, -1e-3, 0, 1e-3, 100})};
   for (const auto* activation : {"gelu_tanh", "gelu", "silu"}) {
@@ -108,8 +109,7 @@ TEST(CudaMatMul, ActivationsHoldAtTheEnds) {
   }
 }
 
-TEST(CudaMatMul, DeclinesWithAReason) {
-  if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
+TEST_F(CudaMatMul, DeclinesWithAReason) {
   const auto declined = [](DType dtype, const Shape& a, const Shape& b, DType result) {
     const KernelRun run = run_cuda_kernel(cuda::matmul, {Tensor({dtype, a}), Tensor({dtype, b})},
                                           {{result, {a[0], b[1]}}});

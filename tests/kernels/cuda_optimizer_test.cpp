@@ -6,6 +6,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/norm_block.h"
 #include "kernels/reference/reference.h"
+#include "support/cuda_test.h"
 #include "support/thread_orders.h"
 
 namespace bessemer::testing {
@@ -17,14 +18,8 @@ namespace reference = kernels::reference;
 const Attributes kAdamW{{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weight_decay", 0.1}};
 const TensorType kScalar{DType::fp32, {}};
 
-class OnCudaDevice : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
-  }
-};
-using CudaAdamW = OnCudaDevice;
-using CudaGlobalNorm = OnCudaDevice;
+using CudaAdamW = CudaTest;
+using CudaGlobalNorm = CudaTest;
 
 Operands adamw_operands(const TensorType& type, double step, double coefficient) {
   Tensor v = normal(type, 4);

@@ -5,6 +5,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/quantized_blocks.h"
 #include "kernels/reference/reference.h"
+#include "support/cuda_test.h"
 #include "support/thread_orders.h"
 
 namespace bessemer::testing {
@@ -35,7 +36,9 @@ const std::vector<Shape> kShapes{{1},      {31},     {32},      {5, 33},   {3, 2
                                  {7, 128}, {3, 896}, {6, 1024}, {30, 200}, {4, 0},
                                  {0, 32},  {5, 768}, {1, 4096}, {9, 160}};
 
-TEST(CudaQuantizeBlocks, HasTheBitsOfTheReference) {
+class CudaQuantizeBlocks : public CudaTest {};
+
+TEST_F(CudaQuantizeBlocks, HasTheBitsOfTheReference) {
   for (const DType dtype : {DType::fp32, DType::bf16}) {
     for (const Shape& shape : kShapes) {
       Tensor x = normal({dtype, shape}, 9);
@@ -49,7 +52,7 @@ TEST(CudaQuantizeBlocks, HasTheBitsOfTheReference) {
 }
 
 // Halfway between integers, and just where an element is cut to 127.
-TEST(CudaQuantizeBlocks, RoundsTiesToEven) {
+TEST_F(CudaQuantizeBlocks, RoundsTiesToEven) {
   for (const DType dtype : {DType::fp32, DType::bf16}) {
     for (const std::int64_t width : {40, 256}) {
       Tensor x({dtype, {2, width}});
@@ -62,7 +65,7 @@ TEST(CudaQuantizeBlocks, RoundsTiesToEven) {
   }
 }
 
-TEST(CudaQuantizeBlocks, WhatIsNotFiniteIsMarked) {
+TEST_F(CudaQuantizeBlocks, WhatIsNotFiniteIsMarked) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   for (const DType dtype : {DType::fp32, DType::bf16}) {
     for (const std::int64_t width : {70, 256, 384}) {
@@ -76,11 +79,11 @@ TEST(CudaQuantizeBlocks, WhatIsNotFiniteIsMarked) {
   }
 }
 
-TEST(CudaQuantizeBlocks, MoreBlocksOfThreadsThanADeviceHasMultiprocessors) {
+TEST_F(CudaQuantizeBlocks, MoreBlocksOfThreadsThanADeviceHasMultiprocessors) {
   expect_both_ways(normal({DType::fp32, {540, 37}}, 3));
 }
 
-TEST(CudaQuantizeBlocks, OtherDtypesAreDeclined) {
+TEST_F(CudaQuantizeBlocks, OtherDtypesAreDeclined) {
   for (const DType dtype : {DType::fp64, DType::fp16}) {
     const TensorType type{dtype, {4, 32}};
     const KernelRun there =

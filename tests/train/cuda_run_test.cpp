@@ -2,15 +2,19 @@
 // whatever the plan does.
 #include <gtest/gtest.h>
 
+#include "base/parallel.h"
 #include "cost/cuda_devices.h"
 #include "support/cuda_device.h"
 #include "train/run.h"
 #include "train/stepper.h"
+#ifndef BESSEMER_CUDA
+#include "kernels/cuda/null/stream.h"
+#endif
 
 namespace bessemer::testing {
 namespace {
 
-constexpr int kSteps = 3;
+constexpr int kSteps = 2;
 
 std::shared_ptr<kernels::cuda::Device> new_device(int order) {
 #ifdef BESSEMER_CUDA
@@ -57,12 +61,15 @@ OnCuda run_on_cuda(const config::RunConfig& config, int order = 0) {
 class CudaRun : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    if (cuda_device() == nullptr) GTEST_SKIP() << "there is no CUDA device";
+    if (cuda_device() == nullptr) GTEST_SKIP() << why_no_cuda_device();
+    set_thread_count(1);  // products this small gain nothing from more
   }
+  void TearDown() override { set_thread_count(threads_); }
 
   // Large enough for its matrices to be moved (16 KiB and more).
   config::RunConfig config(std::vector<std::string> more) const {
-    std::vector<std::string> all{"model.hidden=64", "model.ffn=96", "memory.recompute=none",
+    std::vector<std::string> all{"model.layers=1", "model.hidden=64", "model.ffn=96",
+                                 "memory.recompute=none",
                                  "optimizer.gradient_clip=0.5",
                                  std::string("precision.recipe=") + GetParam()};
     all.insert(all.end(), more.begin(), more.end());
@@ -71,6 +78,9 @@ class CudaRun : public ::testing::TestWithParam<const char*> {
   double tolerance() const { return GetParam() == std::string("fp32") ? 2e-4 : 2e-2; }
 
   RunPlace place_;
+
+ private:
+  int threads_ = thread_count();
 };
 
 TEST_P(CudaRun, HasTheLossesOfTheProcessor) {

@@ -3,13 +3,14 @@
 // embedding reads a row and writes it, for each position. embedding_grad writes every row of the
 // table (where it adds in place only those that have positions) and reads each row of dy once, by
 // order of row and, in a row, of position (positions_by_row.cuh), which is the order of the sum: it
-// has the bits of the CPU's. A warp sums 32 runs of a row; what many positions have is summed by
+// has the bits of the CPU's. A warp sums a slice of a row; what many positions have is summed by
 // blocks, for a chain of so many loads would outlast all the rest (ordered_sum.cuh).
 #include <algorithm>
 
 #include "base/rounding.h"
 #include "kernels/cpu/prepare.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/divisor.h"
 #include "kernels/cuda/floats.cuh"
 #include "kernels/cuda/ordered_sum.cuh"
 #include "kernels/cuda/positions_by_row.cuh"
@@ -77,6 +78,7 @@ struct SumByRow {
   int width;
   int blocks_of_many;  // the first of the grid
   int slices_of_many;  // of a row: blocks that sum it
+  Divisor slices;      // of the other rows
 };
 
 /// The blocks of rows with many positions. Of kMany positions in sorted order the first is looked
@@ -102,48 +104,61 @@ __device__ void sum_many(const SumByRow<T>& p) {
   if (mine) p.sums[at] = sum;
 }
 
-/// `sums` and, on top of them, the rows of dy at one row's positions, in order. The lanes of a warp
-/// call it, each for its column; beyond `width` it has none.
+/// Runs of a row that a lane sums, and those of its warp: a slice of the row.
+constexpr int kRuns = 2;
+constexpr int kSliceRuns = kWarp * kRuns;
+
+/// `sums` and, on top of them, the rows of dy at one row's positions, in order. All lanes of a warp
+/// call it, each for its runs, the first at `column`; beyond `width` there are none.
 template <typename T, int kSize>
 __device__ void add_positions(const SumByRow<T>& p, const RowRange& range, int column,
-                              Run<float, kSize>& sums) {
+                              Run<float, kSize> (&sums)[kRuns]) {
   for (int begin = range.begin; begin < range.end; begin += kWarp) {
     const int count = std::min(range.end - begin, int{kWarp});
     const int own = lane() < count ? p.positions.sorted[begin + lane()] : 0;
     for (int i = 0; i < count; i += kAhead) {
-      Run<T, kSize> next[kAhead] = {};
+      Run<T, kSize> next[kAhead][kRuns] = {};
       for (int k = 0; k < kAhead; ++k) {
-        const std::int64_t position = shuffle(own, i + k);
-        if (i + k < count && column < p.width) {
-          next[k] = load_run<kSize>(p.dy + position * p.width + column);
+        const T* dy = p.dy + std::int64_t{shuffle(own, i + k)} * p.width;
+        for (int r = 0; r < kRuns; ++r) {
+          const int c = column + r * kWarp * kSize;
+          if (i + k < count && c < p.width) next[k][r] = load_run<kSize>(dy + c);
         }
       }
-      for (int k = 0; k < kAhead && i + k < count; ++k) {
-        for (int e = 0; e < kSize; ++e) sums.at[e] += to_float(next[k].at[e]);
+      for (int k = 0; k < kAhead; ++k) {
+        if (i + k >= count) break;
+        for (int r = 0; r < kRuns; ++r) {
+          for (int e = 0; e < kSize; ++e) sums[r].at[e] += to_float(next[k][r].at[e]);
+        }
       }
     }
   }
 }
 
-/// The other blocks: a warp has 32 runs of a row with few positions, or none.
+/// The other blocks: a warp has a slice of a row with few positions, or none.
 template <typename T, int kSize>
 __device__ void sum_few(const SumByRow<T>& p) {
-  constexpr int kColumns = kWarp * kSize;
-  const int slices = (p.width + kColumns - 1) / kColumns;
-  const std::int64_t task =
-      std::int64_t{blockIdx.x - static_cast<unsigned>(p.blocks_of_many)} * kWarps +
-      threadIdx.x / kWarp;
-  if (task / slices >= p.by_id.rows) return;
-  const int row = static_cast<int>(task / slices);
-  const int column = static_cast<int>(task % slices) * kColumns + lane() * kSize;
+  const unsigned block = blockIdx.x - static_cast<unsigned>(p.blocks_of_many);
+  const unsigned task = block * kWarps + threadIdx.x / kWarp;
+  const unsigned quotient = p.slices.quotient(task);
+  const int row = static_cast<int>(quotient);
+  if (row >= p.by_id.rows) return;
+  const int slice = static_cast<int>(task - quotient * p.slices.divisor());
+  const int column = (slice * kSliceRuns + lane()) * kSize;
   const RowRange range = p.positions.ranges[row];
   const int count = range.end - range.begin;
   if (count >= kMany || (count == 0 && p.addend == p.sums)) return;
   const std::int64_t at = std::int64_t{row} * p.width + column;
-  Run<float, kSize> sums = {};
-  if (p.addend != nullptr && column < p.width) sums = load_run<kSize>(p.addend + at);
+  Run<float, kSize> sums[kRuns] = {};
+  for (int r = 0; r < kRuns; ++r) {
+    const int c = r * kWarp * kSize;
+    if (p.addend != nullptr && column + c < p.width) sums[r] = load_run<kSize>(p.addend + at + c);
+  }
   add_positions(p, range, column, sums);
-  if (column < p.width) store_floats(p.sums + at, sums);
+  for (int r = 0; r < kRuns; ++r) {
+    const int c = r * kWarp * kSize;
+    if (column + c < p.width) store_floats(p.sums + at + c, sums[r]);
+  }
 }
 
 template <typename T, int kSize>
@@ -182,11 +197,13 @@ Prepared prepare_sum(const TensorType& dy, const TensorType& table, std::int64_t
   const int rows = static_cast<int>(table.dim(0)), width = static_cast<int>(table.dim(1));
   const int positions = static_cast<int>(dy.elements() / width);
   const PositionsByRow sort(positions, rows);
-  const int slices = divide_up(width, Sum::kColumns);
+  const int slices_of_many = divide_up(width, Sum::kColumns);
   // Rows that have kMany positions: none where there are fewer.
-  const int blocks_of_many = positions < kMany ? 0 : divide_up(positions, kMany) * slices;
-  const std::int64_t tasks = std::int64_t{rows} * divide_up(width, kWarp * kSize);
-  const Grid grid{blocks_of_many + divide_up(tasks, kWarps), 1, 1, kThreads, Sum::kSharedBytes};
+  const int blocks_of_many = positions < kMany ? 0 : divide_up(positions, kMany) * slices_of_many;
+  const int slices = divide_up(width, kSliceRuns * kSize);
+  const std::int64_t tasks = round_up(std::int64_t{rows} * slices, kWarps);
+  if (tasks > Divisor::kLimit) return Declined{"a table of more than 2^31 slices"};
+  const Grid grid{blocks_of_many + tasks / kWarps, 1, 1, kThreads, Sum::kSharedBytes};
   return make_kernel(
       [=](const KernelBuffers& buffers) {
         SumByRow<T> args{};
@@ -197,7 +214,8 @@ Prepared prepare_sum(const TensorType& dy, const TensorType& table, std::int64_t
         args.sums = buffers.result<float>(0);
         args.width = width;
         args.blocks_of_many = blocks_of_many;
-        args.slices_of_many = slices;
+        args.slices_of_many = slices_of_many;
+        args.slices = Divisor(slices);
         launch(sum_by_row<T, kSize>, grid, buffers.stream, args);
       },
       sort.scratch_bytes());

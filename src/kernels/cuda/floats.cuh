@@ -39,8 +39,6 @@ __device__ void store_floats(T* to, const Run<float, kCount>& floats) {
   *reinterpret_cast<Run<T, kCount>*>(to) = run;
 }
 
-inline bool is_fp32_or_bf16(DType dtype) { return dtype == DType::fp32 || dtype == DType::bf16; }
-
 /// `make` called with a value of the element type: of fp32 or bf16.
 template <typename Make>
 Prepared of_dtype(DType dtype, Make make) {

@@ -3,6 +3,7 @@
 // two digits.
 #include "kernels/cuda/positions_by_row.cuh"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/arena.h"
@@ -80,19 +81,20 @@ __global__ void __launch_bounds__(kThreads, 1) count_digits(Pass p, RowRange* ra
   }
 }
 
-/// The sum of `value` over the threads before this one, by doubling distances.
+/// The sum of `value` over the threads before this one.
 __device__ inline int sum_before(int value) {
-  __shared__ int sums[kThreads];
-  const int thread = static_cast<int>(threadIdx.x);
-  sums[thread] = value;
-  sync_block();
-  for (int distance = 1; distance < kThreads; distance *= 2) {
-    const int other = thread >= distance ? sums[thread - distance] : 0;
-    sync_block();
-    sums[thread] += other;
-    sync_block();
+  __shared__ int of_warp[kWarps];
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  int sum = value;  // of this lane and as many before it as `distance` says
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const int other = shuffle(sum, std::max(lane() - distance, 0));
+    if (lane() >= distance) sum += other;
   }
-  return sums[thread] - value;
+  if (lane() == kWarp - 1) of_warp[warp] = sum;
+  sync_block();
+  sum -= value;
+  for (int w = 0; w < warp; ++w) sum += of_warp[w];
+  return sum;
 }
 
 __global__ void __launch_bounds__(kThreads, 1) move_positions(Pass p) {

@@ -8,6 +8,7 @@
 #include "base/rounding.h"
 #include "kernels/cpu/prepare.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/divisor.h"
 #include "kernels/cuda/floats.cuh"
 #include "kernels/rope_frequencies.h"
 
@@ -37,6 +38,7 @@ struct Rotation {
   std::int64_t tokens;
   int heads, pairs;
   int block_tokens;
+  Divisor by_heads, by_runs;  // runs of kSize pairs of a head
   float cosine_factor, sine_factor;
 };
 
@@ -74,8 +76,8 @@ __global__ void __launch_bounds__(kThreads) rotate(Rotation<T> p, Turns turns) {
   sync_block();
   const int runs = p.pairs / kSize;  // of half a head
   for (int i = thread; i < tokens * p.heads * runs; i += kThreads) {
-    const int head = i / runs, pair = i % runs * kSize;
-    const int angle = head / p.heads * p.pairs + pair;
+    const int head = static_cast<int>(p.by_runs.quotient(i)), pair = (i - head * runs) * kSize;
+    const int angle = static_cast<int>(p.by_heads.quotient(head)) * p.pairs + pair;
     const std::int64_t at = (first * p.heads + head) * 2 * p.pairs + pair;
     const auto x0 = load_floats<kSize>(p.x + at), x1 = load_floats<kSize>(p.x + at + p.pairs);
     const auto c = load_floats<kSize>(cosines + angle), s = load_floats<kSize>(sines + angle);
@@ -106,7 +108,10 @@ Prepared prepare(const TensorType& x, const Attributes& attributes) {
   std::ranges::transform(frequencies.inverse, turns.at,
                          [](double radians) { return radians / (2 * std::numbers::pi); });
   constexpr int kPack = Pack<T>::kSize;
-  const auto kernel = prepared.pairs % kPack == 0 ? rotate<T, kPack> : rotate<T, 1>;
+  const bool is_of_packs = prepared.pairs % kPack == 0;
+  const auto kernel = is_of_packs ? rotate<T, kPack> : rotate<T, 1>;
+  prepared.by_heads = Divisor(prepared.heads);
+  prepared.by_runs = Divisor(is_of_packs ? prepared.pairs / kPack : prepared.pairs);
   const Grid grid{
       divide_up(prepared.tokens, std::int64_t{prepared.block_tokens}), 1, 1, kThreads,
       static_cast<std::size_t>(2 * prepared.block_tokens * prepared.pairs) * sizeof(float)};

@@ -2,6 +2,8 @@
 // one after the other, all teams in step.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/cuda/simt.cuh"
 
 namespace bessemer::kernels::cuda {
