@@ -36,6 +36,7 @@ CpuEngine::CpuEngine(const plan::Plan& plan, const ExecutorOptions& options)
     : plan_(plan),
       device_(zeroed_arena(options.device_arena, plan.arena_bytes)),
       host_(plan.host.arena_bytes) {
+  load_kernels(plan);
   if (plan.file.arena_bytes > 0) {
     require(!options.file_directory.empty(),
             "the plan uses the file tier, and no directory is given");
@@ -51,15 +52,6 @@ CpuEngine::CpuEngine(const plan::Plan& plan, const ExecutorOptions& options)
 std::byte* CpuEngine::arena(ir::Tier tier) const {
   if (tier == ir::Tier::file) return nullptr;
   return (tier == ir::Tier::host ? host_ : *device_).data();
-}
-
-void CpuEngine::load(std::vector<BoundPlan> sides) {
-  sides_ = std::move(sides);
-  for (const plan::Program& program : plan_.programs) {
-    for (const plan::Instruction& instruction : program.instructions) {
-      if (instruction.run != nullptr) instruction.run->load();
-    }
-  }
 }
 
 void CpuEngine::run(std::size_t side, std::size_t program) {

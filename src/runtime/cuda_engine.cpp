@@ -35,6 +35,7 @@ void require_runnable(const plan::Plan& plan) {
 CudaEngine::CudaEngine(const plan::Plan& plan, std::shared_ptr<kernels::cuda::Device> device)
     : plan_(plan), device_(std::move(device)) {
   require_runnable(plan);
+  load_kernels(plan);
   device_arena_ = static_cast<std::byte*>(device_->allocate(plan.arena_bytes));
   host_arena_ = static_cast<std::byte*>(device_->allocate_host(plan.host.arena_bytes));
   for (Stream& stream : streams_) stream = device_->new_stream();
@@ -98,12 +99,9 @@ std::byte* CudaEngine::arena(ir::Tier tier) const {
   return tier == ir::Tier::host ? host_arena_ : device_arena_;
 }
 
-void CudaEngine::load(std::vector<BoundPlan> sides) {
+void CudaEngine::bind(std::vector<BoundPlan> sides) {
   sides_ = std::move(sides);
   runs_.assign(sides_.size(), std::vector<Runs>(plan_.programs.size()));
-  for (const plan::Program& program : plan_.programs) {
-    for (const plan::Instruction& instruction : program.instructions) instruction.run->load();
-  }
 }
 
 void CudaEngine::run(std::size_t side, std::size_t program) {

@@ -24,7 +24,7 @@ class CudaEngine final : public Engine {
 
   std::byte* arena(ir::Tier tier) const override;
   bool is_addressable(ir::Tier tier) const override { return tier == ir::Tier::host; }
-  void load(std::vector<BoundPlan> sides) override;
+  void bind(std::vector<BoundPlan> sides) override;
   void run(std::size_t side, std::size_t program) override;
   void run_profiled(std::size_t side, std::size_t program, const AfterInstruction& after) override;
   void read(ir::Tier tier, std::size_t offset, std::span<std::byte> to) override;

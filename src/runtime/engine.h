@@ -35,6 +35,10 @@ using BoundPlan = std::vector<BoundProgram>;
 /// Called after each instruction with its number and the seconds it took.
 using AfterInstruction = std::function<void(std::size_t, double)>;
 
+/// Calls Kernel::load of every instruction. Engines do it before they take memory for the arenas:
+/// what is tried out there needs some too.
+void load_kernels(const plan::Plan& plan);
+
 class Engine {
  public:
   Engine() = default;
@@ -49,7 +53,7 @@ class Engine {
 
   /// Once, before anything runs: the plan as it is and, where it has exchanges, with all of its
   /// pairs exchanged. These are its sides.
-  virtual void load(std::vector<BoundPlan> sides) = 0;
+  virtual void bind(std::vector<BoundPlan> sides) = 0;
 
   /// Runs a program and returns when all of its streams are done.
   virtual void run(std::size_t side, std::size_t program) = 0;

@@ -31,7 +31,7 @@ Executor::Executor(const plan::Plan& plan, const ExecutorOptions& options)
     exchanged_ = plan::Exchanged(plan);
     sides.push_back(bind_all(exchanged_));
   }
-  engine_->load(std::move(sides));
+  engine_->bind(std::move(sides));
 }
 
 Executor::~Executor() = default;

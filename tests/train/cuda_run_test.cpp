@@ -1,5 +1,8 @@
 // Whole steps on a CUDA device, or the null device: losses near the processor's, and the same bits
 // whatever the plan does.
+#include <algorithm>
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "base/parallel.h"
@@ -126,6 +129,52 @@ TEST_P(CudaRun, HasTheSameBitsHoweverItsStreamsAreMixed) {
     EXPECT_EQ(found.losses, expected.losses) << order;
     EXPECT_TRUE(found.state == expected.state) << order;
   }
+}
+
+// Logits of a prompt and of three tokens after it, each from the caches of those before.
+std::vector<float> logits_of(const config::RunConfig& config,
+                             const cost::MachineDescription& machine,
+                             const runtime::ExecutorOptions& options) {
+  const models::Architecture model = models::resolve(config.model, kVocabulary, kLength);
+  passes::Runner passes;
+  const plan::Plan plan =
+      train::compile_generation(model, config.precision.recipe, 64, machine, passes);
+  const runtime::Executor executor(plan, options);
+  train::draw_parameters(model, 1, train::into(executor));
+  if (executor.find("refresh").valid()) executor.run("refresh");
+  std::vector<float> all;
+  std::int32_t position = 0;
+  const auto feed = [&](const char* program, std::int64_t tokens) {
+    for (std::int64_t i = 0; i < tokens; ++i, ++position) {
+      executor.data(program, "tokens").as<std::int32_t>()[i] = 7 * position % kVocabulary;
+      executor.data(program, "positions").as<std::int32_t>()[i] = position;
+      auto* const sees = executor.data(program, "visibility").as<std::int32_t>() + 2 * i;
+      sees[0] = 0;
+      sees[1] = position + 1;
+    }
+    executor.run(program);
+    const runtime::TensorBytes logits = executor.result(program, "logits");
+    all.insert(all.end(), logits.as<float>(), logits.as<float>() + kVocabulary);
+  };
+  feed("prefill", train::kPrefillTokens);
+  for (int i = 0; i < 3; ++i) feed("decode", 1);
+  return all;
+}
+
+TEST_P(CudaRun, GeneratesAsTheProcessor) {
+  runtime::ExecutorOptions options;
+  options.cuda_device = new_device(0);
+  const auto machine = cost::assumed_cuda_machine("a100-80gb", cost::describe_here());
+  const std::vector<float> expected = logits_of(config({}), cost::describe_here(), {});
+  const std::vector<float> found = logits_of(config({}), machine, options);
+  ASSERT_EQ(found.size(), expected.size());
+  double largest = 0, difference = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+    difference = std::max(difference, std::abs(static_cast<double>(found[i]) - expected[i]));
+  }
+  EXPECT_LE(difference, tolerance() * largest);
+  EXPECT_GT(largest, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Recipes, CudaRun, ::testing::Values("fp32", "bf16"),
