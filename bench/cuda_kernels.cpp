@@ -231,7 +231,8 @@ std::vector<Bench> of_memory() {
 }
 
 std::vector<Bench> of_arithmetic() {
-  const Attributes forward{{"transpose_b", true}}, of_weight{{"transpose_a", true}, {"dtype", std::string("fp32")}};
+  const Attributes forward{{"transpose_b", true}},
+      of_weight{{"transpose_a", true}, {"dtype", std::string("fp32")}};
   std::vector<Bench> benches = {
       {"matmul 8192 x 8192 x 8192 (peak)",
        "matmul",
