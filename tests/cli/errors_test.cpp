@@ -102,6 +102,10 @@ TEST_F(ErrorsTest, OverridesAndPassesThatAreWrong) {
       {{"plan", "run.toml", "--dump-graph", "order"}, "expected after:PASS"},
       {{"plan", "run.toml", "--set", "memory.device=4KiB"}, "does not fit"},
       {{"train", "run.toml", "--resume", "nowhere"}, "--resume nowhere"},
+      {{"plan", "run.toml", "--set", "run.device=cuda:7"}, "run.device = \"cuda:7\": "},
+      {{"plan", "run.toml", "--machine", "b9000"}, "known are a100-40gb, "},
+      {{"plan", "run.toml", "--machine", "h100", "--set", "memory.file=.:1GiB"},
+       "a CUDA device does not reach files"},
   };
   for (const auto& [arguments, message] : cases) {
     const Outcome outcome = run(arguments);
@@ -120,6 +124,18 @@ TEST_F(ErrorsTest, PlanningNeedsNoDataAndWritesNothing) {
   const Outcome given = run({"plan", "run.toml", "--set", "train.global_batch_size=3", "--set",
                              "train.micro_batch_size=1"});
   EXPECT_NE(given.out.find("in 3 micro-batches of 1"), std::string::npos) << given.out;
+  EXPECT_EQ(files(), std::vector<std::string>{"run.toml"});
+}
+
+TEST_F(ErrorsTest, PlanningForACudaDeviceNeedsNone) {
+  write("run.toml", kRun);
+  const Outcome outcome = run({"plan", "run.toml", "--machine", "h100"});
+  EXPECT_EQ(outcome.code, kDone) << outcome.err;
+  for (const char* part : {"h100 (assumed from its data sheet)", "cuda.attention_grad",
+                           "cuda.linear_cross_entropy_train", "predicted step"}) {
+    EXPECT_NE(outcome.out.find(part), std::string::npos) << outcome.out;
+  }
+  EXPECT_EQ(outcome.out.find("reference"), std::string::npos) << outcome.out;
   EXPECT_EQ(files(), std::vector<std::string>{"run.toml"});
 }
 

@@ -139,6 +139,9 @@ TEST_F(CudaAttention, TilesAgreeWithTheReference) {
       // windows
       {1, 100, 100, 1, 1, 64, true, 20},
       {1, 40, 70, 1, 1, 64, false, 17},
+      // a tile of keys of which one query does not see the last, or the first
+      {1, 32, 94, 1, 1, 64},
+      {1, 32, 94, 1, 1, 64, false, 93},
       // a whole tile of queries that sees nothing, one of keys that nothing sees
       {1, 150, 12, 1, 1, 64},
       {1, 8, 80, 1, 1, 64, true, 4},

@@ -94,6 +94,12 @@ TEST(CudaEmbedding, GradOfFrequentIds) {
   }
 }
 
+// Whose positions begin where blocks look.
+TEST(CudaEmbedding, GradOfOneId) {
+  const Case k{2, 8, {300}};
+  expect_same_sums(DType::bf16, k, integers({DType::int32, k.ids}, 7, 1, 2));
+}
+
 TEST(CudaEmbedding, DeclinesOtherSums) {
   const TensorType sum{DType::fp64, {4, 2}};
   EXPECT_TRUE(

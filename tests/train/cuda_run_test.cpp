@@ -68,7 +68,9 @@ class CudaRun : public ::testing::TestWithParam<const char*> {
 
   // Large enough for its matrices to be moved (16 KiB and more).
   config::RunConfig config(std::vector<std::string> more) const {
-    std::vector<std::string> all{"model.layers=1", "model.hidden=64", "model.ffn=96",
+    std::vector<std::string> all{"model.layers=1",
+                                 "model.hidden=64",
+                                 "model.ffn=96",
                                  "memory.recompute=none",
                                  "optimizer.gradient_clip=0.5",
                                  std::string("precision.recipe=") + GetParam()};

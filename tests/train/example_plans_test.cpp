@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "config/parse.h"
+#include "cost/cuda_devices.h"
 #include "models/architecture.h"
 #include "train/compile.h"
 #include "train/memory_planner.h"
@@ -30,6 +31,29 @@ TEST(ExamplePlans, StayWithinTwoPercentOfTheLowerBound) {
     }
   }
   EXPECT_GE(files, 4);
+}
+
+TEST(ExamplePlans, AreMadeForCudaDevicesThatAreNotHere) {
+  const cost::MachineDescription machine =
+      cost::assumed_cuda_machine("h100", cost::describe_here());
+  for (const auto& entry : std::filesystem::directory_iterator(BESSEMER_SOURCE_DIR "/examples")) {
+    if (entry.path().extension() != ".toml") continue;
+    SCOPED_TRACE(entry.path());
+    config::RunConfig config =
+        config::parse_run_config(read_file(entry.path()), entry.path().string(), {});
+    config.memory.recompute = config::Recompute::selective;
+    const models::Architecture architecture = models::resolve(
+        config.model, config.data.vocabulary.value_or(1), config.data.sequence_length);
+    if (!config.train.micro_batch_size) config.train.micro_batch_size = 1;
+    passes::Runner runner;
+    const CompiledRun run = compile_run(config, architecture, machine, runner);
+    EXPECT_LE(run.plan.arena_bytes, machine.device_memory);
+    for (const plan::Program& program : run.plan.programs) {
+      for (const plan::Instruction& instruction : program.instructions) {
+        EXPECT_EQ(instruction.backend, kernels::Backend::cuda) << instruction.kernel;
+      }
+    }
+  }
 }
 
 // Sanitizers slow the search by an order of magnitude: they see the small examples.

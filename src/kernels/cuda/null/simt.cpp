@@ -1,6 +1,10 @@
+// Jumps between stacks are what fibers are made of; glibc's own checks take them for errors.
+#undef _FORTIFY_SOURCE
+
 #include "kernels/cuda/simt.cuh"
 
 #include <array>
+#include <csetjmp>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -57,8 +61,12 @@ struct Copy {
   }
 };
 
+/// A stack that runs one thread after the other: begun once, then entered and left by jumps, which
+/// unlike a change of context ask nothing of the system.
 struct Fiber {
-  ucontext_t context;
+  std::jmp_buf place;
+  ucontext_t beginning;  // here, not in a frame that nobody comes back to
+  bool begun = false;
   std::unique_ptr<std::byte[]> stack;
   Barrier* waits_at = nullptr;
   int generation = 0;
@@ -133,31 +141,30 @@ class Block {
   }
 
   static void start(Fiber& fiber) {
-    if (!fiber.done) forget_frames(fiber);
+    if (!fiber.done) abandon(fiber);
     fiber.waits_at = nullptr;
     fiber.done = false;
     fiber.shows = 0;
     fiber.groups = 0;
     fiber.copies.clear();
-    ::getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = nullptr;
-    ::makecontext(&fiber.context, &Block::body, 0);
   }
 
-  // A thread that never came to its end has left marks of its frames with AddressSanitizer.
-  static void forget_frames([[maybe_unused]] Fiber& fiber) {
+  // A thread that never came to its end: its stack begins anew, without the marks that its frames
+  // have left with AddressSanitizer.
+  static void abandon(Fiber& fiber) {
+    fiber.begun = false;
 #if defined(__SANITIZE_ADDRESS__)
     ASAN_UNPOISON_MEMORY_REGION(fiber.stack.get(), kStackBytes);
 #endif
   }
 
   void enter(int t);
-  void leave(Fiber& fiber, bool for_good = false);
+  void leave(Fiber& fiber);
+  static void begin_stack(Fiber& fiber);
   static void body();
+  void run_thread(Fiber& fiber);
 
-  ucontext_t scheduler_;
+  std::jmp_buf scheduler_;
   void* scheduler_sanitizer_stack_ = nullptr;
   const void* scheduler_stack_ = nullptr;
   std::size_t scheduler_stack_bytes_ = 0;
@@ -190,33 +197,52 @@ void Block::enter(int t) {
   threadIdx = {static_cast<unsigned>(t), 0, 0};
   Fiber& fiber = *fibers_[static_cast<std::size_t>(t)];
   tell_switch(&scheduler_sanitizer_stack_, fiber.stack.get(), kStackBytes);
-  ::swapcontext(&scheduler_, &fiber.context);
+  if (_setjmp(scheduler_) == 0) {
+    if (fiber.begun) _longjmp(fiber.place, 1);
+    begin_stack(fiber);
+  }
   tell_arrival(scheduler_sanitizer_stack_, nullptr, nullptr);
-  if (fiber.failure) std::rethrow_exception(std::exchange(fiber.failure, nullptr));
+  Fiber& left = this->fiber();
+  if (left.failure) std::rethrow_exception(std::exchange(left.failure, nullptr));
 }
 
-void Block::leave(Fiber& fiber, bool for_good) {
-  tell_switch(for_good ? nullptr : &fiber.sanitizer_stack, scheduler_stack_,
-              scheduler_stack_bytes_);
-  ::swapcontext(&fiber.context, &scheduler_);
+void Block::leave(Fiber& fiber) {
+  tell_switch(&fiber.sanitizer_stack, scheduler_stack_, scheduler_stack_bytes_);
+  if (_setjmp(fiber.place) == 0) _longjmp(scheduler_, 1);
   tell_arrival(fiber.sanitizer_stack, nullptr, nullptr);
+}
+
+void Block::begin_stack(Fiber& fiber) {
+  fiber.begun = true;
+  ::getcontext(&fiber.beginning);
+  fiber.beginning.uc_stack.ss_sp = fiber.stack.get();
+  fiber.beginning.uc_stack.ss_size = kStackBytes;
+  fiber.beginning.uc_link = nullptr;
+  ::makecontext(&fiber.beginning, &Block::body, 0);
+  ::setcontext(&fiber.beginning);
 }
 
 void Block::body() {
   Block& own = block;
   tell_arrival(nullptr, &own.scheduler_stack_, &own.scheduler_stack_bytes_);
   Fiber& fiber = own.fiber();
+  while (true) {
+    own.run_thread(fiber);
+    own.leave(fiber);
+  }
+}
+
+void Block::run_thread(Fiber& fiber) {
   try {
-    (*own.thread_)();
+    (*thread_)();
   } catch (...) {
     fiber.failure = std::current_exception();
   }
   fiber.done = true;
-  for (Barrier* barrier : {&own.barrier_, &own.warp().barrier}) {
+  for (Barrier* barrier : {&barrier_, &warp().barrier}) {
     --barrier->alive;
     barrier->open_if_complete();
   }
-  own.leave(fiber, true);
 }
 
 }  // namespace
