@@ -44,6 +44,6 @@ if(CCACHE)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 # constexpr functions of the base room run on the device too; fmt's test for constexpr is one that
-# nvcc's front end fails.
-set(flags --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -Xcompiler=-Wall,-Wextra)
+# nvcc's front end fails. OpenMP, because base/parallel.h must mean the same in every file.
+set(flags --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -Xcompiler=-Wall,-Wextra,-fopenmp)
 add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:${flags}>")

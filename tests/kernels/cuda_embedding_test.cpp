@@ -2,6 +2,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "support/thread_orders.h"
+#include "support/cuda_test.h"
 
 namespace bessemer::testing {
 namespace {
@@ -30,7 +31,9 @@ Tensor some_ids(const Case& k) { return integers({DType::int32, k.ids}, 7, -2, k
 
 // What is only moved and rounded, and what is added in order of position, has the CPU's bits.
 
-TEST(CudaEmbedding, HasTheBitsOfTheCpu) {
+class CudaEmbedding : public CudaTest {};
+
+TEST_F(CudaEmbedding, HasTheBitsOfTheCpu) {
   for (const DType from : kDTypes) {
     for (const DType to : kDTypes) {
       for (const Case& k : kCases) {
@@ -60,26 +63,26 @@ void expect_same_sums(DType dtype, const Case& k, const Tensor& ids, std::int64_
   expect_same_bits(c, "embedding_grad in place " + to_string(sum));
 }
 
-TEST(CudaEmbedding, GradHasTheBitsOfTheCpu) {
+TEST_F(CudaEmbedding, GradHasTheBitsOfTheCpu) {
   for (const DType dtype : kDTypes) {
     for (const Case& k : kCases) expect_same_sums(dtype, k, some_ids(k));
   }
 }
 
 // More positions than a tile of the sort has, and more rows than one digit tells apart.
-TEST(CudaEmbedding, GradOfManyPositions) {
+TEST_F(CudaEmbedding, GradOfManyPositions) {
   const Case k{700, 4, {2100}};
   expect_same_sums(DType::bf16, k, some_ids(k));
 }
 
-TEST(CudaEmbedding, GradOfPartOfATable) {
+TEST_F(CudaEmbedding, GradOfPartOfATable) {
   const Case k{6, 24, {40}};
   expect_same_sums(DType::bf16, k, integers({DType::int32, k.ids}, 7, 0, 20), 9);
 }
 
 // Rows with just too few, just enough, and most of the positions, for the blocks that sum the rows
 // that have many.
-TEST(CudaEmbedding, GradOfFrequentIds) {
+TEST_F(CudaEmbedding, GradOfFrequentIds) {
   for (const DType dtype : kDTypes) {
     for (const std::int64_t hidden : {40, 33}) {
       const Case k{40, hidden, {127 + 128 + 700}};
@@ -95,12 +98,12 @@ TEST(CudaEmbedding, GradOfFrequentIds) {
 }
 
 // Whose positions begin where blocks look.
-TEST(CudaEmbedding, GradOfOneId) {
+TEST_F(CudaEmbedding, GradOfOneId) {
   const Case k{2, 8, {300}};
   expect_same_sums(DType::bf16, k, integers({DType::int32, k.ids}, 7, 1, 2));
 }
 
-TEST(CudaEmbedding, DeclinesOtherSums) {
+TEST_F(CudaEmbedding, DeclinesOtherSums) {
   const TensorType sum{DType::fp64, {4, 2}};
   EXPECT_TRUE(
       run_cuda_kernel(cuda::embedding_grad,

@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "support/cuda_sweep.h"
+#include "support/cuda_test.h"
 
 namespace bessemer::testing {
 namespace {
@@ -35,7 +36,9 @@ Tensor input(const TensorType& type) {
 
 Shape leading(const Shape& shape) { return Shape(shape.begin(), shape.end() - 1); }
 
-TEST(CudaNorm, ForwardAgreesWithReference) {
+class CudaNorm : public CudaTest {};
+
+TEST_F(CudaNorm, ForwardAgreesWithReference) {
   for (const DType dtype : fast_dtypes()) {
     for (const NormShape& s : forward_shapes(dtype)) {
       const TensorType x{dtype, s.shape}, parameter{s.gain, {s.shape.back()}};
@@ -104,7 +107,7 @@ void check_rms_norm_grad(DType dtype, const NormShape& s, Place place) {
   expect_cuda_agreement(c, "rms_norm_grad " + to_string(x));
 }
 
-TEST(CudaNorm, GradAgreesWithReference) {
+TEST_F(CudaNorm, GradAgreesWithReference) {
   for (const DType dtype : fast_dtypes()) {
     for (const NormShape& s : grad_shapes(dtype)) {
       check_layer_norm_grad(dtype, s, Place::apart_with_addend);
@@ -115,7 +118,7 @@ TEST(CudaNorm, GradAgreesWithReference) {
   }
 }
 
-TEST(CudaNorm, GradIsRightInPlace) {
+TEST_F(CudaNorm, GradIsRightInPlace) {
   for (const DType dtype : fast_dtypes()) {
     for (const NormShape& s : {NormShape{{19, 8}, DType::fp32}, NormShape{{3, 67}, DType::fp32}}) {
       for (const Place place : {Place::dy, Place::addend}) {
@@ -127,11 +130,11 @@ TEST(CudaNorm, GradIsRightInPlace) {
 }
 
 // Teams that have several rows, the last of them none.
-TEST(CudaNorm, GradOfMoreRowsThanTeams) {
+TEST_F(CudaNorm, GradOfMoreRowsThanTeams) {
   check_rms_norm_grad(DType::bf16, {{264 * 8 + 13, 8}, DType::fp32}, Place::apart_with_addend);
 }
 
-TEST(CudaNorm, EmptyTensorsHaveNoGradients) {
+TEST_F(CudaNorm, EmptyTensorsHaveNoGradients) {
   const TensorType x{DType::bf16, {0, 8}}, gain{DType::fp32, {8}}, rstd{DType::fp32, {0}};
   expect_cuda_agreement({cuda::rms_norm_grad,
                          reference::rms_norm_grad,
@@ -140,7 +143,7 @@ TEST(CudaNorm, EmptyTensorsHaveNoGradients) {
                         "no rows");
 }
 
-TEST(CudaNorm, DeclinesOtherFloats) {
+TEST_F(CudaNorm, DeclinesOtherFloats) {
   const TensorType x{DType::fp64, {3, 8}};
   EXPECT_TRUE(run_cuda_kernel(cuda::rms_norm, {normal(x, 1), normal({DType::fp64, {8}}, 2)},
                               {x, {DType::fp64, {3}}}, kEpsilon)

@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "support/cuda_sweep.h"
+#include "support/cuda_test.h"
 
 namespace bessemer::testing {
 namespace {
@@ -23,7 +24,9 @@ const std::vector<Sum> kSums{
     {{4, 6, 3, 5}, {1, 3}, {4, 3}}, {{5, 1, 7}, {0, 1, 2}, {}},
 };
 
-TEST(CudaReduceSum, AgreesWithReference) {
+class CudaReduceSum : public CudaTest {};
+
+TEST_F(CudaReduceSum, AgreesWithReference) {
   for (const DType from : fast_dtypes()) {
     for (const DType to : fast_dtypes()) {
       for (const Sum& s : kSums) {
@@ -44,7 +47,7 @@ TEST(CudaReduceSum, AgreesWithReference) {
 }
 
 // A sum of rows that is cut at a multiple of 64 has the bits of the whole.
-TEST(CudaReduceSum, KeepsItsBitsInParts) {
+TEST_F(CudaReduceSum, KeepsItsBitsInParts) {
   const Attributes rows{{"dims", std::vector<std::int64_t>{0}}};
   const TensorType y{DType::fp32, {24}};
   const Tensor x = normal({DType::bf16, {300, 24}}, 1);
@@ -60,7 +63,7 @@ TEST(CudaReduceSum, KeepsItsBitsInParts) {
   EXPECT_TRUE(same_bits(both, whole));
 }
 
-TEST(CudaReduceSum, DeclinesOtherFloats) {
+TEST_F(CudaReduceSum, DeclinesOtherFloats) {
   EXPECT_TRUE(run_cuda_kernel(cuda::reduce_sum, {normal({DType::fp64, {3, 2}}, 1)},
                               {{DType::fp64, {2}}}, {{"dims", std::vector<std::int64_t>{0}}})
                   .declined);

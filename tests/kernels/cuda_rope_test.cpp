@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
 #include "support/cuda_sweep.h"
+#include "support/cuda_test.h"
 
 namespace bessemer::testing {
 namespace {
@@ -17,7 +18,9 @@ Tensor positions(const Shape& x, std::int64_t below) {
   return integers({DType::int32, {x[0], x[1]}}, 5, 0, below);
 }
 
-TEST(CudaRope, AgreesWithReference) {
+class CudaRope : public CudaTest {};
+
+TEST_F(CudaRope, AgreesWithReference) {
   for (const DType dtype : fast_dtypes()) {
     for (const Shape& shape : kShapes) {
       const TensorType x{dtype, shape};
@@ -35,7 +38,7 @@ TEST(CudaRope, AgreesWithReference) {
 }
 
 // Angles that fp32 could not hold.
-TEST(CudaRope, IsRightAtFarPositions) {
+TEST_F(CudaRope, IsRightAtFarPositions) {
   const TensorType x{DType::fp32, {1, 9, 2, 64}};
   expect_cuda_agreement({cuda::rope,
                          reference::rope,
@@ -45,7 +48,7 @@ TEST(CudaRope, IsRightAtFarPositions) {
                         "far");
 }
 
-TEST(CudaRope, ScalesWithItsAttentionFactor) {
+TEST_F(CudaRope, ScalesWithItsAttentionFactor) {
   const TensorType x{DType::fp32, {2, 9, 2, 64}};
   expect_cuda_agreement({cuda::rope,
                          reference::rope,
@@ -58,7 +61,7 @@ TEST(CudaRope, ScalesWithItsAttentionFactor) {
                         "yarn");
 }
 
-TEST(CudaRope, DeclinesWhatItsParametersCannotHold) {
+TEST_F(CudaRope, DeclinesWhatItsParametersCannotHold) {
   const TensorType x{DType::fp32, {1, 1, 1, 514}};
   EXPECT_TRUE(
       run_cuda_kernel(cuda::rope, {normal(x, 1), positions(x.shape, 9)}, {x}, {{"theta", 10000.0}})
