@@ -18,15 +18,15 @@ def command(way, recipe, inputs, threads, settings, device):
     common = ["--model", inputs / "model", "--batches", inputs / "batches.safetensors",
               "--recipe", recipe, "--threads", threads]
     if way == "bessemer":
-        program = os.environ.get("TRAIN_STEP", ROOT / "build" / "train_step")
+        program = os.environ.get("TRAIN_STEP", str(ROOT / "build" / "train_step")).split()
         device = [] if device == "cpu" else [f"run.device={device}"]
-        return [program, *common, *(f"--set={s}" for s in [*settings, *device])]
+        return [*program, *common, *(f"--set={s}" for s in [*settings, *device])]
     return [sys.executable, HERE / "torch_step.py", *common, *TORCH[way], "--device", device]
 
 
 class Worker:
     """`way` is bessemer or one of TORCH; `settings` are keys of a run file for bessemer, whose program
-    is build/train_step or what TRAIN_STEP says. The process starts at once; use it in a `with`."""
+    is build/train_step or the command in TRAIN_STEP. The process starts at once; use it in a `with`."""
 
     def __init__(self, way, recipe, inputs, threads, environment=None, settings=(), device="cpu"):
         self.way, self.recipe, self.steps = way, recipe, []
