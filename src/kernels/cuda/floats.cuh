@@ -39,6 +39,27 @@ __device__ void store_floats(T* to, const Run<float, kCount>& floats) {
   *reinterpret_cast<Run<T, kCount>*>(to) = run;
 }
 
+/// Eight: two packs of fp32, or one of bf16.
+inline constexpr int kWide = 8;
+using Wide = Run<float, kWide>;
+
+/// The first `count` of what may be fewer than eight; `otherwise` for the rest.
+template <typename T>
+__device__ Wide load_wide(const T* from, std::int64_t count, float otherwise) {
+  if (count >= kWide) return load_floats<kWide>(from);
+  Wide wide;
+  for (int i = 0; i < kWide; ++i) wide.at[i] = i < count ? to_float(from[i]) : otherwise;
+  return wide;
+}
+
+template <typename T>
+__device__ void store_wide(T* to, const Wide& wide, std::int64_t count) {
+  if (count >= kWide) return store_floats(to, wide);
+  for (int i = 0; i < kWide; ++i) {
+    if (i < count) to[i] = from_float<T>(wide.at[i]);
+  }
+}
+
 /// `make` called with a value of the element type: of fp32 or bf16.
 template <typename Make>
 Prepared of_dtype(DType dtype, Make make) {

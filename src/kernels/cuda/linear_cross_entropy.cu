@@ -10,7 +10,10 @@
 // The gradient of the logits is rounded to the dtype of x and replaces the logits: row by row, in
 // the second half of what the row took. Rows of logits are padded to 256 bytes; a vocabulary of odd
 // length would leave the products without aligned rows.
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/floats.cuh"
 #include "kernels/cuda/linear_cross_entropy.h"
+#include "kernels/cuda/product.h"
 
 #include <fmt/format.h>
 
@@ -19,9 +22,6 @@
 
 #include "base/arena.h"
 #include "base/rounding.h"
-#include "kernels/cuda/cuda.h"
-#include "kernels/cuda/product.h"
-#include "kernels/cuda/wide.cuh"
 
 namespace bessemer::kernels::cuda {
 namespace {

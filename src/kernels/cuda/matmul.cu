@@ -11,8 +11,8 @@
 #include "base/arena.h"
 #include "base/rounding.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/floats.cuh"
 #include "kernels/cuda/product.h"
-#include "kernels/cuda/wide.cuh"
 
 namespace bessemer::kernels::cuda {
 namespace {

@@ -3,19 +3,12 @@
 #include <algorithm>
 #include <array>
 
-#include <dlfcn.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "base/error.h"
 
 namespace bessemer::kernels::cuda {
 namespace {
-
-// By their names in the loader's path, then where the toolkit is installed by default. What is used
-// of NVRTC has been the same from 11.1 on.
-constexpr std::array kNames{"libnvrtc.so.13", "libnvrtc.so.12",
-                            "/usr/local/cuda/lib64/libnvrtc.so"};
 
 constexpr const char* kPrelude = R"(
 __device__ inline unsigned pack_bf16(float low, float high) {
@@ -42,59 +35,34 @@ using Code = int;  // 0 is success
 
 /// nvrtc.h's functions, as far as they are called.
 struct Nvrtc {
-  std::string problem;  // empty: all below is there
-  const char* (*error_string)(Code) = nullptr;
-  Code (*version)(int* major, int* minor) = nullptr;
-  Code (*create)(Program*, const char* source, const char* name, int headers,
-                 const char* const* header_sources, const char* const* header_names) = nullptr;
-  Code (*compile)(Program, int options, const char* const*) = nullptr;
-  Code (*code_size)(Program, std::size_t*) = nullptr;
-  Code (*code)(Program, char*) = nullptr;
-  Code (*log_size)(Program, std::size_t*) = nullptr;
-  Code (*log)(Program, char*) = nullptr;
-  Code (*destroy)(Program*) = nullptr;
+  const Library& library = nvrtc();
+
+  template <typename Function>
+  Function* at(const char* symbol) const {
+    return library.function<Function>(symbol);
+  }
+
+  using Get = Code(Program, char*);
+  using Size = Code(Program, std::size_t*);
+  const char* (*error_string)(Code) = at<const char*(Code)>("nvrtcGetErrorString");
+  Code (*version)(int*, int*) = at<Code(int*, int*)>("nvrtcVersion");
+  // Source, name, and no headers.
+  using Create = Code(Program*, const char*, const char*, int, const char* const*,
+                      const char* const*);
+  Create* create = at<Create>("nvrtcCreateProgram");
+  using Compile = Code(Program, int, const char* const*);
+  Compile* compile = at<Compile>("nvrtcCompileProgram");
+  Size* code_size = at<Size>("nvrtcGetCUBINSize");
+  Get* code = at<Get>("nvrtcGetCUBIN");
+  Size* log_size = at<Size>("nvrtcGetProgramLogSize");
+  Get* log = at<Get>("nvrtcGetProgramLog");
+  Code (*destroy)(Program*) = at<Code(Program*)>("nvrtcDestroyProgram");
 };
 
-template <typename Function>
-void find(void* library, const char* name, Function*& function, std::string& problem) {
-  function = reinterpret_cast<Function*>(::dlsym(library, name));
-  if (function == nullptr) problem = fmt::format("NVRTC has no {}: it is too old", name);
-}
-
-Nvrtc open() {
-  Nvrtc nvrtc;
-  void* library = nullptr;
-  for (const char* name : kNames) {
-    if (library == nullptr) library = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
-  }
-  if (library == nullptr) {
-    nvrtc.problem = fmt::format(
-        "NVRTC, which compiles fused kernels for the GPU, is not here: tried {}; install the CUDA "
-        "toolkit (or its packages cuda-nvrtc-13-0 or cuda-nvrtc-12-x), or name its folder in "
-        "LD_LIBRARY_PATH",
-        fmt::join(kNames, ", "));
-    return nvrtc;
-  }
-  find(library, "nvrtcGetErrorString", nvrtc.error_string, nvrtc.problem);
-  find(library, "nvrtcVersion", nvrtc.version, nvrtc.problem);
-  find(library, "nvrtcCreateProgram", nvrtc.create, nvrtc.problem);
-  find(library, "nvrtcCompileProgram", nvrtc.compile, nvrtc.problem);
-  find(library, "nvrtcGetCUBINSize", nvrtc.code_size, nvrtc.problem);
-  find(library, "nvrtcGetCUBIN", nvrtc.code, nvrtc.problem);
-  find(library, "nvrtcGetProgramLogSize", nvrtc.log_size, nvrtc.problem);
-  find(library, "nvrtcGetProgramLog", nvrtc.log, nvrtc.problem);
-  find(library, "nvrtcDestroyProgram", nvrtc.destroy, nvrtc.problem);
-  return nvrtc;
-}
-
-const Nvrtc& opened() {
-  static const Nvrtc nvrtc = open();
-  return nvrtc;
-}
-
+// InputError where it is not there, or too old.
 const Nvrtc& required() {
-  require_input(opened().problem.empty(), "{}", opened().problem);
-  return opened();
+  static const Nvrtc nvrtc;
+  return nvrtc;
 }
 
 /// One compilation; gone with it.
@@ -137,9 +105,12 @@ class Compilation {
 
 }  // namespace
 
-std::optional<std::string> nvrtc_problem() {
-  if (opened().problem.empty()) return std::nullopt;
-  return opened().problem;
+const Library& nvrtc() {
+  static const Library library(
+      "NVRTC", {"libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so"},
+      "it compiles fused kernels for the GPU; install it with the CUDA toolkit, or put the folder "
+      "that holds it into LD_LIBRARY_PATH");
+  return library;
 }
 
 std::string nvrtc_version() {

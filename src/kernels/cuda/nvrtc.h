@@ -2,13 +2,13 @@
 // without it. Needs neither a device nor the CUDA toolkit to be built.
 #pragma once
 
-#include <optional>
 #include <string>
+
+#include "kernels/cuda/library.h"
 
 namespace bessemer::kernels::cuda {
 
-/// Why there is no NVRTC here and what to do; nullopt where there is.
-std::optional<std::string> nvrtc_problem();
+const Library& nvrtc();
 
 /// "13.0"; InputError where NVRTC is missing, as below.
 std::string nvrtc_version();

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "kernels/cuda/driver/library.h"
+#include "kernels/cuda/driver/libraries.h"
 
 namespace bessemer::kernels::cuda {
 namespace {

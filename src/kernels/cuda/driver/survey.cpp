@@ -4,7 +4,8 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/driver/check.h"
-#include "kernels/cuda/driver/library.h"
+#include "kernels/cuda/driver/libraries.h"
+#include "kernels/cuda/nvrtc.h"
 
 namespace bessemer::kernels::cuda {
 namespace {

@@ -1,7 +1,6 @@
-#include "kernels/cuda/driver/library.h"
+#include "kernels/cuda/driver/libraries.h"
 
 #include <cuda_runtime.h>
-#include <dlfcn.h>
 
 namespace bessemer::kernels::cuda {
 namespace {
@@ -26,27 +25,6 @@ Library of_package(const char* name, const std::string& soname, const char* pack
 
 }  // namespace
 
-Library::Library(std::string name, const std::vector<std::string>& files, std::string remedy)
-    : name_(std::move(name)), remedy_(std::move(remedy)) {
-  for (const std::string& file : files) {
-    handle_ = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle_ != nullptr) return;
-    const char* said = ::dlerror();
-    if (reason_.empty()) reason_ = said != nullptr ? said : file;
-  }
-}
-
-std::string Library::problem() const {
-  return is_open() ? "" : fmt::format("no {} ({}): {}", name_, reason_, remedy_);
-}
-
-void* Library::address_of(const char* symbol) const {
-  require_input(is_open(), "{}", problem());
-  void* address = ::dlsym(handle_, symbol);
-  require_input(address != nullptr, "{} is too old, it has no {}: {}", name_, symbol, remedy_);
-  return address;
-}
-
 const Library& driver_library() {
   static const Library library(
       "NVIDIA driver", {"libcuda.so.1"},
@@ -63,10 +41,6 @@ const Library& cudnn() {
 }
 const Library& nccl() {
   static const Library library = of_package("NCCL", "libnccl.so.2", "NCCL 2");
-  return library;
-}
-const Library& nvrtc() {
-  static const Library library = of_toolkit("NVRTC", "libnvrtc");
   return library;
 }
 

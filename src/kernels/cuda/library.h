@@ -36,10 +36,4 @@ class Library {
   void* handle_ = nullptr;
 };
 
-const Library& driver_library();  // libcuda, which comes with the driver
-const Library& cublas_lt();
-const Library& cudnn();
-const Library& nccl();
-const Library& nvrtc();
-
 }  // namespace bessemer::kernels::cuda
