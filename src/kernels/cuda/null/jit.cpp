@@ -15,7 +15,9 @@
 namespace bessemer::kernels::cuda::jit_backend {
 namespace {
 
-// Without headers, which would take most of the time of a compilation.
+// Without headers, which would take most of the time of a compilation. The indices are not of a
+// thread of this process, as in null/simt.h: LeakSanitizer dies of thread_local in a library that was
+// opened while others run. So one thread at a time may run such kernels.
 constexpr const char* kPrelude = R"(
 #define __global__
 #define __device__
@@ -24,7 +26,7 @@ constexpr const char* kPrelude = R"(
 struct Index3 {
   unsigned x, y, z;
 };
-static thread_local Index3 threadIdx, blockIdx, blockDim, gridDim;
+static Index3 threadIdx, blockIdx, blockDim, gridDim;
 
 extern "C" {
 float fabsf(float);
