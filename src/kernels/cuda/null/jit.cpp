@@ -16,8 +16,8 @@ namespace bessemer::kernels::cuda::jit_backend {
 namespace {
 
 // Without headers, which would take most of the time of a compilation. The indices are not of a
-// thread of this process, as in null/simt.h: LeakSanitizer dies of thread_local in a library that was
-// opened while others run. So one thread at a time may run such kernels.
+// thread of this process, as in null/simt.h: LeakSanitizer dies of thread_local in a library that
+// was opened while others run. So one thread at a time may run such kernels.
 constexpr const char* kPrelude = R"(
 #define __global__
 #define __device__
