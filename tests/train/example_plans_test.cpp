@@ -41,7 +41,7 @@ TEST(ExamplePlans, StayWithinTwoPercentOfTheLowerBound) {
   EXPECT_GE(files, 4);
 }
 
-TEST(ExamplePlans, AreMadeForCudaDevicesThatAreNotHere) {
+TEST(ExamplePlans, AreMadeForDevicesThatAreNotHere) {
   const cost::MachineDescription machine =
       cost::assumed_cuda_machine("h100", cost::describe_here());
   for (const auto& entry : std::filesystem::directory_iterator(BESSEMER_SOURCE_DIR "/examples")) {
