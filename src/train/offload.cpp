@@ -14,6 +14,8 @@ namespace {
 
 // Of which a single tensor, what is fetched ahead and what is still being stored may take one each.
 constexpr std::size_t kPartsOfDevice = 8;
+// Of a device whose link takes a tenth of the time: so a tile takes as long as on the processor.
+constexpr std::size_t kTileOfOwnDevice = std::size_t{32} << 20;
 constexpr std::size_t kSmallestPart = std::size_t{1} << 20;  // with less, moving is all overhead
 
 ir::Tier tier_of(config::OffloadTier to, const config::MemoryConfig& memory) {
@@ -41,8 +43,10 @@ std::size_t piece_bytes(const config::MemoryConfig& memory) {
   return std::max(device_budget(memory) / kPartsOfDevice, kSmallestPart);
 }
 
-passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::size_t piece) {
+passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::size_t piece,
+                                       const cost::MachineDescription& machine) {
   passes::OffloadOptions options;
+  if (machine.device_memory > 0) options.tile = kTileOfOwnDevice;
   if (piece != kWhole) {
     options.largest_fetch = piece;
     options.fetched_ahead = std::min(options.fetched_ahead, piece);
@@ -67,7 +71,7 @@ plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
   if (!memory.offload || memory.offload->empty()) {
     return plan::make_plan(graphs, machine, planning);
   }
-  const passes::OffloadOptions options = offload_options(memory, piece);
+  const passes::OffloadOptions options = offload_options(memory, piece, machine);
   const passes::TierMap tiers = passes::choose_tiers(graphs, options);
   const passes::Pass pass{"offload", [&](ir::Graph graph) {
                             return passes::offload(std::move(graph), tiers, options, machine);

@@ -20,7 +20,8 @@ inline constexpr std::size_t kWhole = 0;
 /// The size of pieces for a device budget too small for whole tensors.
 std::size_t piece_bytes(const config::MemoryConfig& memory);
 
-passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::size_t piece);
+passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::size_t piece,
+                                       const cost::MachineDescription& machine);
 
 /// `planning` with what waits to be stored limited to pieces.
 plan::PlanOptions planning_in_pieces(plan::PlanOptions planning, std::size_t piece);

@@ -228,7 +228,7 @@ const RunCompiler::Programs& RunCompiler::programs(const Way& way) {
 passes::OffloadOptions RunCompiler::offload_options_of(const Way& way) const {
   config::MemoryConfig memory = config_.memory;
   memory.offload = way.offload;
-  return offload_options(memory, way.piece);
+  return offload_options(memory, way.piece, machine_);
 }
 
 const RunCompiler::ProgramPrice& RunCompiler::price(const Way& way, const ir::Graph& program) {
