@@ -294,9 +294,9 @@ int for_each_bench(const Body& body) {
 
 /// How many could not be measured.
 int run_all() {
-  const cuda::Survey survey = cuda::survey();
-  if (survey.devices.empty()) {
-    fmt::print("no device, nothing measured: {}\nwhat an H100 would run:\n", survey.problem);
+  const cuda::Devices found = cuda::find_devices();
+  if (found.devices.empty()) {
+    fmt::print("no device, nothing measured: {}\nwhat an H100 would run:\n", found.problem);
     return for_each_bench([](const Bench& bench) {
       fmt::print("{:<44} {}\n", bench.label, Prepared(bench, 90).chosen.name);
     });

@@ -19,8 +19,8 @@ using Kind = config::Device::Kind;
 // The processor keeps what it is: it does the host's part.
 cost::MachineDescription with_device(cost::MachineDescription host, const config::Device& device) {
   if (device.kind == Kind::cpu) return host;
-  const kernels::cuda::Survey survey = kernels::cuda::survey();
-  const auto& found = survey.devices.at(static_cast<std::size_t>(device.index));
+  const kernels::cuda::Devices all = kernels::cuda::find_devices();
+  const auto& found = all.devices.at(static_cast<std::size_t>(device.index));
   return cost::assumed_cuda_machine({found.name, found.compute_capability, found.memory_bytes},
                                     std::move(host));
 }
@@ -39,10 +39,10 @@ void keep_compiled_code() {
 
 config::Device resolve(const config::Device& device) {
   if (device.kind == Kind::cpu) return device;
-  const kernels::cuda::Survey survey = kernels::cuda::survey();
-  const auto count = static_cast<int>(survey.devices.size());
+  const kernels::cuda::Devices found = kernels::cuda::find_devices();
+  const auto count = static_cast<int>(found.devices.size());
   if (device.kind == Kind::automatic) return {count > 0 ? Kind::cuda : Kind::cpu, 0};
-  require_input(count > 0, "run.device = \"cuda:{}\": {}", device.index, survey.problem);
+  require_input(count > 0, "run.device = \"cuda:{}\": {}", device.index, found.problem);
   require_input(device.index < count, "run.device = \"cuda:{}\": this machine has {} CUDA device{}",
                 device.index, count, count == 1 ? "" : "s");
   return device;

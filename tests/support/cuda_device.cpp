@@ -10,7 +10,7 @@ namespace bessemer::testing {
 
 const std::string& why_no_cuda_device() {
 #ifdef BESSEMER_CUDA
-  static const std::string reason = kernels::cuda::survey().problem;
+  static const std::string reason = kernels::cuda::find_devices().problem;
 #else
   static const std::string reason;
 #endif

@@ -65,10 +65,15 @@ class Device {
 void copy(void* to, const void* from, std::size_t bytes, Stream stream);
 
 /// The devices of this machine and what keeps them from being used.
-struct Survey {
+struct Devices {
   std::vector<DeviceProperties> devices;
-  std::string driver;   // its version; empty: none
   std::string problem;  // why there are no devices; empty where there are
+};
+Devices find_devices();
+
+/// The same with what stands beside them. Opens each of the libraries: for who wants to see them.
+struct Survey : Devices {
+  std::string driver;  // its version; empty: none
   /// Libraries that are opened on first use: "cuBLASLt 13.0.2", or what is missing and what to do.
   std::vector<std::string> libraries;
 };

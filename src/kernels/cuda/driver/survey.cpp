@@ -90,11 +90,16 @@ DeviceProperties properties_of(int index) {
           device.totalGlobalMem, 0};
 }
 
-Survey survey() {
+Devices find_devices() {
   const DeviceCount there = count_devices();
-  Survey survey;
-  survey.problem = there.problem;
-  for (int i = 0; i < there.count; ++i) survey.devices.push_back(properties_of(i));
+  Devices found;
+  found.problem = there.problem;
+  for (int i = 0; i < there.count; ++i) found.devices.push_back(properties_of(i));
+  return found;
+}
+
+Survey survey() {
+  Survey survey{find_devices(), "", {}};
   if (const int version = driver_version(); version > 0) {
     survey.driver = "CUDA " + version_text(version);
   }

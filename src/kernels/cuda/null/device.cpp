@@ -261,7 +261,9 @@ void copy(void* to, const void* from, std::size_t bytes, Stream stream) {
   null::queue(stream, [=] { std::memcpy(to, from, bytes); });
 }
 
-Survey survey() { return {{}, "", kWithout, {}}; }
+Devices find_devices() { return {{}, kWithout}; }
+
+Survey survey() { return {find_devices(), "", {}}; }
 
 std::unique_ptr<Device> open_device(int) { throw InputError(kWithout); }
 
