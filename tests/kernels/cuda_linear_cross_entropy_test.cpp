@@ -14,7 +14,7 @@ namespace {
 
 namespace cuda = kernels::cuda;
 namespace reference = kernels::reference;
-using cuda::HeadMode;
+using kernels::HeadMode;
 using kernels::KernelRequest;
 
 const TensorType kScalar{DType::fp32, {}};

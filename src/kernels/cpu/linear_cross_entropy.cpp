@@ -19,6 +19,7 @@
 #include "kernels/cpu/divisible.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/softmax_rows.h"
+#include "kernels/head_call.h"
 
 namespace bessemer::kernels::cpu {
 namespace {
@@ -86,51 +87,10 @@ HeadChunk chunk_of(const Dimensions& d, const Machine& machine) {
   return {divisible ? d.chunk : default_chunk(d.rows, d.vocabulary), divisible};
 }
 
-enum class Mode { forward, gradient, train };
-
-/// The buffers of one call, whichever of the three ops it is. Null: absent.
-struct Call {
-  const float* dloss = nullptr;
-  const std::byte *x = nullptr, *w = nullptr;
-  const std::int32_t* targets = nullptr;
-  const float* given_lse = nullptr;
-  const float* addend = nullptr;
-  float *loss = nullptr, *lse = nullptr;
-  std::byte* dx = nullptr;
-  float* dw = nullptr;
-};
-
-Call bind(Mode mode, const KernelBuffers& b) {
-  Call c;
-  const std::size_t first = mode == Mode::forward ? 0 : 1;
-  if (mode != Mode::forward) c.dloss = b.operand<float>(0);
-  c.x = b.operand<std::byte>(first);
-  c.w = b.operand<std::byte>(first + 1);
-  c.targets = b.operand<std::int32_t>(first + 2);
-  switch (mode) {
-    case Mode::forward:
-      c.loss = b.result<float>(0);
-      c.lse = b.result<float>(1);
-      break;
-    case Mode::gradient:
-      c.given_lse = b.operand<float>(4);
-      c.addend = b.operand<float>(5);
-      c.dx = b.result<std::byte>(0);
-      c.dw = b.result<float>(1);
-      break;
-    case Mode::train:
-      c.addend = b.operand<float>(4);
-      c.loss = b.result<float>(0);
-      c.dx = b.result<std::byte>(1);
-      c.dw = b.result<float>(2);
-      break;
-  }
-  return c;
-}
-
 class LinearCrossEntropy final : public Kernel {
  public:
-  LinearCrossEntropy(Mode mode, const Dimensions& d, const Machine& machine) : mode_(mode), d_(d) {
+  LinearCrossEntropy(HeadMode mode, const Dimensions& d, const Machine& machine)
+      : mode_(mode), d_(d) {
     const HeadChunk chunk = chunk_of(d, machine);
     d_.chunk = chunk.rows;
     auto& make = chunk.divisible ? make_divisible_product : make_product;
@@ -151,7 +111,7 @@ class LinearCrossEntropy final : public Kernel {
   }
 
   void run(const KernelBuffers& buffers) const override {
-    const Call call = bind(mode_, buffers);
+    const HeadCall call = bind_head(mode_, buffers);
     auto* scratch = static_cast<std::byte*>(buffers.scratch);
     for (std::int64_t row = 0; row < d_.rows; row += d_.chunk) run_chunk(call, row, scratch);
     if (!call.loss) return;
@@ -170,7 +130,7 @@ class LinearCrossEntropy final : public Kernel {
     return reinterpret_cast<double*>(scratch + logit_bytes_ + rounded_bytes_);
   }
 
-  void run_chunk(const Call& call, std::int64_t first, std::byte* scratch) const {
+  void run_chunk(const HeadCall& call, std::int64_t first, std::byte* scratch) const {
     const std::int64_t rows = std::min(d_.chunk, d_.rows - first);
     const ChunkProducts& products = rows == d_.chunk ? whole_ : rest_;
     std::byte* workspace = scratch + logit_bytes_ + rounded_bytes_ + loss_bytes_;
@@ -181,14 +141,14 @@ class LinearCrossEntropy final : public Kernel {
     parallel_for(rows, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) finish_row(call, first, row, scratch);
     });
-    if (mode_ == Mode::forward) return;
+    if (mode_ == HeadMode::forward) return;
     products.dx->run({gradient(scratch), call.w, nullptr, nullptr, call.dx + offset, workspace});
     const auto& dw = first == 0 ? products.dw_first : products.dw_next;
     const void* sum = first == 0 ? call.addend : call.dw;
     dw->run({gradient(scratch), x, nullptr, sum, call.dw, workspace});
   }
 
-  void finish_row(const Call& call, std::int64_t first, std::int64_t row,
+  void finish_row(const HeadCall& call, std::int64_t first, std::int64_t row,
                   std::byte* scratch) const {
     const std::int64_t v = d_.vocabulary;
     float* row_logits = logits(scratch) + row * v;
@@ -198,7 +158,7 @@ class LinearCrossEntropy final : public Kernel {
     if (call.lse) call.lse[first + row] = lse;
     row_losses(scratch)[first + row] =
         counts ? static_cast<double>(lse) - static_cast<double>(row_logits[target]) : 0.0;
-    if (mode_ == Mode::forward) return;
+    if (mode_ == HeadMode::forward) return;
     std::byte* out = gradient(scratch) + row * v * static_cast<std::int64_t>(size_of(d_.gradient));
     if (!counts) {
       std::memset(out, 0, static_cast<std::size_t>(v) * size_of(d_.gradient));
@@ -209,32 +169,32 @@ class LinearCrossEntropy final : public Kernel {
     }
   }
 
-  Mode mode_;
+  HeadMode mode_;
   Dimensions d_;
   ChunkProducts whole_, rest_;
   std::size_t logit_bytes_ = 0, rounded_bytes_ = 0, loss_bytes_ = 0;
 };
 
-Dimensions dimensions_of(const KernelRequest& request, Mode mode) {
-  const std::size_t first = mode == Mode::forward ? 0 : 1;
+Dimensions dimensions_of(const KernelRequest& request, HeadMode mode) {
+  const std::size_t first = mode == HeadMode::forward ? 0 : 1;
   const TensorType& x = request.operand(first);
   const TensorType& w = request.operand(first + 1);
   Dimensions d;
   d.x = x.dtype, d.w = w.dtype;
   d.vocabulary = w.dim(0), d.hidden = w.dim(1);
   d.rows = request.operand(first + 2).elements();
-  d.backward = mode != Mode::forward;
+  d.backward = mode != HeadMode::forward;
   const bool native_bf16 = request.machine.avx512_bf16 && d.x == DType::bf16 && d.w == DType::bf16;
   d.gradient = native_bf16 ? DType::bf16 : DType::fp32;
-  d.addend = (mode == Mode::gradient && request.has_operand(5)) ||
-             (mode == Mode::train && request.has_operand(4));
+  d.addend = (mode == HeadMode::gradient && request.has_operand(5)) ||
+             (mode == HeadMode::train && request.has_operand(4));
   const std::int64_t chunk = request.attributes.integer("chunk", 0);
   d.chunk = chunk > 0 ? std::min(chunk, d.rows) : default_chunk(d.rows, d.vocabulary);
   return d;
 }
 
-Prepared prepare(const KernelRequest& request, Mode mode) {
-  const std::size_t first = mode == Mode::forward ? 0 : 1;
+Prepared prepare(const KernelRequest& request, HeadMode mode) {
+  const std::size_t first = mode == HeadMode::forward ? 0 : 1;
   for (const DType dtype : {request.operand(first).dtype, request.operand(first + 1).dtype}) {
     if (dtype != DType::fp32 && dtype != DType::bf16) {
       return Declined{fmt::format("{}: only fp32 and bf16", name_of(dtype))};
@@ -250,20 +210,20 @@ Prepared prepare(const KernelRequest& request, Mode mode) {
 }  // namespace
 
 HeadChunk head_chunk(const KernelRequest& request) {
-  const Mode mode = request.operand(0).rank() == 0 ? Mode::train : Mode::forward;
+  const HeadMode mode = request.operand(0).rank() == 0 ? HeadMode::train : HeadMode::forward;
   return chunk_of(dimensions_of(request, mode), request.machine);
 }
 
 Prepared linear_cross_entropy(const KernelRequest& request) {
-  return prepare(request, Mode::forward);
+  return prepare(request, HeadMode::forward);
 }
 
 Prepared linear_cross_entropy_grad(const KernelRequest& request) {
-  return prepare(request, Mode::gradient);
+  return prepare(request, HeadMode::gradient);
 }
 
 Prepared linear_cross_entropy_train(const KernelRequest& request) {
-  return prepare(request, Mode::train);
+  return prepare(request, HeadMode::train);
 }
 
 }  // namespace bessemer::kernels::cpu

@@ -240,46 +240,6 @@ struct ChunkProducts {
   }
 };
 
-/// The buffers of one call, whichever of the three ops it is. Null: absent.
-struct Call {
-  const float* dloss = nullptr;
-  const std::byte *x = nullptr, *w = nullptr;
-  const std::int32_t* targets = nullptr;
-  const float* given_lse = nullptr;
-  const float* addend = nullptr;
-  float *loss = nullptr, *lse = nullptr;
-  std::byte* dx = nullptr;
-  float* dw = nullptr;
-};
-
-Call bind(HeadMode mode, const KernelBuffers& b) {
-  Call c;
-  const std::size_t first = mode == HeadMode::forward ? 0 : 1;
-  if (mode != HeadMode::forward) c.dloss = b.operand<float>(0);
-  c.x = b.operand<std::byte>(first);
-  c.w = b.operand<std::byte>(first + 1);
-  c.targets = b.operand<std::int32_t>(first + 2);
-  switch (mode) {
-    case HeadMode::forward:
-      c.loss = b.result<float>(0);
-      c.lse = b.result<float>(1);
-      break;
-    case HeadMode::gradient:
-      c.given_lse = b.operand<float>(4);
-      c.addend = b.operand<float>(5);
-      c.dx = b.result<std::byte>(0);
-      c.dw = b.result<float>(1);
-      break;
-    case HeadMode::train:
-      c.addend = b.operand<float>(4);
-      c.loss = b.result<float>(0);
-      c.dx = b.result<std::byte>(1);
-      c.dw = b.result<float>(2);
-      break;
-  }
-  return c;
-}
-
 class LinearCrossEntropy final : public Kernel {
  public:
   LinearCrossEntropy(HeadMode mode, const Dimensions& d, std::int64_t chunk)
@@ -303,7 +263,7 @@ class LinearCrossEntropy final : public Kernel {
   }
 
   void run(const KernelBuffers& buffers) const override {
-    const Call call = bind(mode_, buffers);
+    const HeadCall call = bind_head(mode_, buffers);
     auto* scratch = static_cast<std::byte*>(buffers.scratch);
     for (std::int64_t first = 0; first < d_.rows; first += chunk_) {
       run_chunk(call, first, scratch, buffers.stream);
@@ -319,7 +279,8 @@ class LinearCrossEntropy final : public Kernel {
     return scratch + static_cast<std::size_t>(d_.gradient_offset()) * size_of(d_.dtype);
   }
 
-  void run_chunk(const Call& call, std::int64_t first, std::byte* scratch, Stream stream) const {
+  void run_chunk(const HeadCall& call, std::int64_t first, std::byte* scratch,
+                 Stream stream) const {
     const std::int64_t rows = std::min(chunk_, d_.rows - first);
     const ChunkProducts& products = rows == chunk_ ? whole_ : rest_;
     std::byte* workspace = scratch + logit_bytes_ + loss_bytes_;
@@ -336,7 +297,7 @@ class LinearCrossEntropy final : public Kernel {
     dw->run({gradient(scratch), x, nullptr, sum, call.dw, workspace}, stream);
   }
 
-  void finish(const Call& call, std::int64_t first, std::int64_t count, std::byte* scratch,
+  void finish(const HeadCall& call, std::int64_t first, std::int64_t count, std::byte* scratch,
               Stream stream) const {
     Rows rows;
     rows.logits = reinterpret_cast<float*>(scratch);

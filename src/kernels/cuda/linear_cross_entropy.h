@@ -2,11 +2,10 @@
 // of linear_cross_entropy.cu are made of, for tests that want small chunks.
 #pragma once
 
+#include "kernels/head_call.h"
 #include "kernels/kernel.h"
 
 namespace bessemer::kernels::cuda {
-
-enum class HeadMode : std::uint8_t { forward, gradient, train };
 
 /// Rows of a chunk, by the shape alone: the sums over rows that make dw depend on it.
 std::int64_t head_chunk(std::int64_t rows, std::int64_t vocabulary);
