@@ -11,6 +11,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/elementwise_tiles.h"
 #include "kernels/cpu/prepare.h"
+#include "kernels/elementwise_ops.h"
 
 namespace bessemer::kernels::cpu {
 namespace {
@@ -174,52 +175,40 @@ Prepared prepare_text(const KernelRequest& request, std::string_view program) {
       request, parse_elementwise_program(program, static_cast<int>(request.operands.size())));
 }
 
-bool by_tanh(const KernelRequest& request) {
-  return request.attributes.text("approximate") == "tanh";
-}
-
 }  // namespace
 
 Prepared fused(const KernelRequest& request) {
   return prepare_text(request, request.attributes.text("program"));
 }
 
-Prepared add(const KernelRequest& request) {
-  return prepare_text(request, "t0 = add x0 x1; return t0");
-}
+Prepared add(const KernelRequest& request) { return prepare_text(request, elementwise::kAdd); }
 
 Prepared multiply(const KernelRequest& request) {
-  return prepare_text(request, "t0 = multiply x0 x1; return t0");
+  return prepare_text(request, elementwise::kMultiply);
 }
 
 Prepared scale(const KernelRequest& request) {
-  const Attribute factor = request.attributes.real("factor");
-  return prepare_text(request,
-                      fmt::format("t0 = scale x0 {}; return t0", bessemer::to_string(factor)));
+  return prepare_text(request, elementwise::scale(request.attributes));
 }
 
-Prepared cast(const KernelRequest& request) { return prepare_text(request, "return x0"); }
+Prepared cast(const KernelRequest& request) { return prepare_text(request, elementwise::kCast); }
 
 Prepared gelu(const KernelRequest& request) {
-  return prepare_text(
-      request, by_tanh(request) ? "t0 = gelu_tanh x0; return t0" : "t0 = gelu x0; return t0");
+  return prepare_text(request, elementwise::gelu(request.attributes));
 }
 
 Prepared gelu_grad(const KernelRequest& request) {
-  return prepare_text(request, by_tanh(request) ? "t0 = gelu_tanh_grad x0 x1; return t0"
-                                                : "t0 = gelu_grad x0 x1; return t0");
+  return prepare_text(request, elementwise::gelu_grad(request.attributes));
 }
 
-Prepared silu(const KernelRequest& request) {
-  return prepare_text(request, "t0 = silu x0; return t0");
-}
+Prepared silu(const KernelRequest& request) { return prepare_text(request, elementwise::kSilu); }
 
 Prepared silu_grad(const KernelRequest& request) {
-  return prepare_text(request, "t0 = silu_grad x0 x1; return t0");
+  return prepare_text(request, elementwise::kSiluGrad);
 }
 
 Prepared swiglu(const KernelRequest& request) {
-  return prepare_text(request, "t0 = silu x0; t1 = multiply t0 x1; return t1");
+  return prepare_text(request, elementwise::kSwiglu);
 }
 
 }  // namespace bessemer::kernels::cpu

@@ -8,6 +8,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/elementwise_source.h"
 #include "kernels/cuda/jit.h"
+#include "kernels/elementwise_ops.h"
 
 namespace bessemer::kernels::cuda {
 namespace {
@@ -83,52 +84,40 @@ Prepared prepare_program(const KernelRequest& request, std::string_view text) {
       elementwise_source(program, inputs, results, elements), elements, results.size()));
 }
 
-bool by_tanh(const KernelRequest& request) {
-  return request.attributes.text("approximate") == "tanh";
-}
-
 }  // namespace
 
 Prepared fused(const KernelRequest& request) {
   return prepare_program(request, request.attributes.text("program"));
 }
 
-Prepared add(const KernelRequest& request) {
-  return prepare_program(request, "t0 = add x0 x1; return t0");
-}
+Prepared add(const KernelRequest& request) { return prepare_program(request, elementwise::kAdd); }
 
 Prepared multiply(const KernelRequest& request) {
-  return prepare_program(request, "t0 = multiply x0 x1; return t0");
+  return prepare_program(request, elementwise::kMultiply);
 }
 
 Prepared scale(const KernelRequest& request) {
-  const Attribute factor = request.attributes.real("factor");
-  return prepare_program(request,
-                         fmt::format("t0 = scale x0 {}; return t0", bessemer::to_string(factor)));
+  return prepare_program(request, elementwise::scale(request.attributes));
 }
 
-Prepared cast(const KernelRequest& request) { return prepare_program(request, "return x0"); }
+Prepared cast(const KernelRequest& request) { return prepare_program(request, elementwise::kCast); }
 
 Prepared gelu(const KernelRequest& request) {
-  return prepare_program(
-      request, by_tanh(request) ? "t0 = gelu_tanh x0; return t0" : "t0 = gelu x0; return t0");
+  return prepare_program(request, elementwise::gelu(request.attributes));
 }
 
 Prepared gelu_grad(const KernelRequest& request) {
-  return prepare_program(request, by_tanh(request) ? "t0 = gelu_tanh_grad x0 x1; return t0"
-                                                   : "t0 = gelu_grad x0 x1; return t0");
+  return prepare_program(request, elementwise::gelu_grad(request.attributes));
 }
 
-Prepared silu(const KernelRequest& request) {
-  return prepare_program(request, "t0 = silu x0; return t0");
-}
+Prepared silu(const KernelRequest& request) { return prepare_program(request, elementwise::kSilu); }
 
 Prepared silu_grad(const KernelRequest& request) {
-  return prepare_program(request, "t0 = silu_grad x0 x1; return t0");
+  return prepare_program(request, elementwise::kSiluGrad);
 }
 
 Prepared swiglu(const KernelRequest& request) {
-  return prepare_program(request, "t0 = silu x0; t1 = multiply t0 x1; return t1");
+  return prepare_program(request, elementwise::kSwiglu);
 }
 
 Prepared swiglu_grad(const KernelRequest& request) {
