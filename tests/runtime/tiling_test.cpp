@@ -58,7 +58,8 @@ class Tiled : public ::testing::TestWithParam<TilingCase> {};
 
 TEST_P(Tiled, KeepsTheBitsOnADeviceSmallerThanAParameter) {
   const TilingCase& c = GetParam();
-  const cost::MachineDescription machine = cost::describe_here();
+  cost::MachineDescription machine = cost::describe_here();
+  machine.cpu.avx512_bf16 = false;  // oneDNN's bf16 head is not cut
   std::vector<ir::Graph> graphs = step_graphs(c.model, c.recipe);
   set_chunk(graphs, c.chunk);
   PlannedStep resident(graphs, machine);
