@@ -10,7 +10,7 @@
 
 #include "kernels/cpu/cpu.h"
 
-#include "kernels/cpu/attention_problem.h"
+#include "kernels/attention_problem.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_grad.cpp"

@@ -18,7 +18,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
-#include "kernels/cpu/attention_problem.h"
+#include "kernels/attention_problem.h"
 
 #if defined(BESSEMER_KERNELS_CPU_ATTENTION_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BESSEMER_KERNELS_CPU_ATTENTION_TILE_INL_H_

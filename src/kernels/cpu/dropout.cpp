@@ -9,7 +9,7 @@
 #include "base/rng.h"
 #include "base/rounding.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/dropout_mask.h"
 
 #ifndef BESSEMER_KERNELS_CPU_DROPOUT_ARGUMENTS

@@ -10,7 +10,7 @@
 #include "base/rounding.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/elementwise_tiles.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/elementwise_ops.h"
 
 namespace bessemer::kernels::cpu {

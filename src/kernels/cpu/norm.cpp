@@ -12,7 +12,7 @@
 
 #include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 
 #ifndef BESSEMER_KERNELS_CPU_NORM_ARGUMENTS
 #define BESSEMER_KERNELS_CPU_NORM_ARGUMENTS

@@ -12,7 +12,7 @@
 
 #include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/cpu/strided_copy.h"
 #include "kernels/norm_block.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/quantized_blocks.h"
 
 #ifndef BESSEMER_KERNELS_CPU_QUANTIZE_BLOCKS_ARGUMENTS

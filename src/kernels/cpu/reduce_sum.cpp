@@ -15,7 +15,7 @@
 #include "base/parallel.h"
 #include "base/rounding.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 
 #ifndef BESSEMER_KERNELS_CPU_REDUCE_SUM_ARGUMENTS
 #define BESSEMER_KERNELS_CPU_REDUCE_SUM_ARGUMENTS

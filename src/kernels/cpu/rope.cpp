@@ -9,7 +9,7 @@
 
 #include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/rope_frequencies.h"
 
 #ifndef BESSEMER_KERNELS_CPU_ROPE_ARGUMENTS

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 
 namespace bessemer::kernels::cpu {
 

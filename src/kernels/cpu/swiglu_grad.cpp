@@ -6,7 +6,7 @@
 
 #include "base/parallel.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 
 #ifndef BESSEMER_KERNELS_CPU_SWIGLU_GRAD_ARGUMENTS
 #define BESSEMER_KERNELS_CPU_SWIGLU_GRAD_ARGUMENTS

@@ -209,9 +209,9 @@ Prepared prepare(const Attention& problem) {
 }  // namespace
 
 Prepared attention(const KernelRequest& request) {
-  const auto read = cpu::read_attention(request, 0, 1, 3);
+  const auto read = read_attention(request, 0, 1, 3);
   if (const auto* declined = std::get_if<Declined>(&read)) return *declined;
-  const auto& problem = std::get<cpu::AttentionProblem>(read);
+  const auto& problem = std::get<AttentionProblem>(read);
   if (!fits_tiles(problem)) return plain_attention(problem);
   if (problem.head_size <= 64) return prepare<64>(without_buffers(problem));
   if (problem.head_size <= 96) return prepare<96>(without_buffers(problem));

@@ -212,18 +212,12 @@ Prepared prepare(const Attention& problem) {
       layout.bytes);
 }
 
-template <typename T>
-Prepared prepare(const Attention& problem) {
-  if (problem.head_size <= 64) return prepare<T, 2>(problem);
-  if (problem.head_size <= 128) return prepare<T, 4>(problem);
-  return prepare<T, 8>(problem);
-}
-
 }  // namespace
 
-Prepared plain_attention_grad(const cpu::AttentionProblem& problem) {
-  if (problem.dtype == DType::bf16) return prepare<BFloat16>(without_buffers(problem));
-  return prepare<float>(without_buffers(problem));
+Prepared plain_attention_grad(const AttentionProblem& problem) {
+  return prepare_plain(problem, [&]<typename T, int kChunks>(const Attention& attention) {
+    return prepare<T, kChunks>(attention);
+  });
 }
 
 }  // namespace bessemer::kernels::cuda

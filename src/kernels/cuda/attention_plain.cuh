@@ -77,4 +77,17 @@ struct RowSums {
   }
 };
 
+/// Calls prepare<T, kChunks>(attention) for the dtype and the head size of a problem.
+template <typename Prepare>
+Prepared prepare_plain(const AttentionProblem& problem, const Prepare& prepare) {
+  const Attention attention = without_buffers(problem);
+  const auto of_dtype = [&]<typename T>() -> Prepared {
+    if (problem.head_size <= 64) return prepare.template operator()<T, 2>(attention);
+    if (problem.head_size <= 128) return prepare.template operator()<T, 4>(attention);
+    return prepare.template operator()<T, 8>(attention);
+  };
+  if (problem.dtype == DType::bf16) return of_dtype.template operator()<BFloat16>();
+  return of_dtype.template operator()<float>();
+}
+
 }  // namespace bessemer::kernels::cuda

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/cpu/attention_problem.h"
+#include "kernels/attention_problem.h"
 #include "kernels/cuda/simt.cuh"
 #include "kernels/dropout_mask.h"
 
@@ -43,7 +43,7 @@ struct Attention {
 };
 
 /// The problem without its buffers: without dropout, `counter` stays null.
-inline Attention without_buffers(const cpu::AttentionProblem& problem) {
+inline Attention without_buffers(const AttentionProblem& problem) {
   const auto small = [](std::int64_t x) { return static_cast<int>(x); };
   return {.batch = small(problem.batch),
           .queries = small(problem.queries),

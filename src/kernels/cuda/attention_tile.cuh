@@ -16,7 +16,7 @@ inline constexpr int kQueries = kTileWarps * kWarpQueries;
 static_assert(kQueries == kTileThreads && kWarpQueries == kWarp, "a thread for each query");
 
 /// Whether these tiles take the problem: rows of whole packs, scores whose order scaling keeps.
-inline bool fits_tiles(const cpu::AttentionProblem& problem) {
+inline bool fits_tiles(const AttentionProblem& problem) {
   return problem.dtype == DType::bf16 && problem.head_size % 8 == 0 && problem.head_size <= 128 &&
          problem.scale > 0;
 }

@@ -8,7 +8,7 @@
 #include <algorithm>
 
 #include "base/rounding.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/divisor.h"
 #include "kernels/cuda/floats.cuh"
@@ -233,7 +233,7 @@ Prepared prepare_without_positions(const TensorType& table) {
 
 std::optional<Declined> decline(const KernelRequest& request, std::int64_t positions,
                                 const TensorType& table) {
-  if (auto declined = cpu::decline_other_floats(request)) return declined;
+  if (auto declined = decline_other_floats(request)) return declined;
   const std::int64_t most = std::int64_t{1} << 30;
   if (positions > most || table.dim(0) > most || table.dim(1) > most) {
     return Declined{"more than 2^30 positions, rows or columns"};

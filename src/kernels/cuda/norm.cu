@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "base/rounding.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/floats.cuh"
 #include "kernels/cuda/ordered_sum.cuh"
@@ -292,7 +292,7 @@ struct Layout {
 };
 
 std::optional<Declined> decline(const KernelRequest& request, const TensorType& x) {
-  if (auto declined = cpu::decline_other_floats(request)) return declined;
+  if (auto declined = decline_other_floats(request)) return declined;
   const std::int64_t width = x.dim(-1), most = std::int64_t{1} << 30;
   if (width > most || (width > 0 && x.elements() / width > most)) {
     return Declined{"more than 2^30 rows or columns"};

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "base/rounding.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/floats.cuh"
 #include "kernels/cuda/ordered_sum.cuh"
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 std::vector<bool> dimensions_gone(const TensorType& x, const Attributes& attributes) {
   std::vector<bool> gone(x.shape.size());
-  for (const std::int64_t d : attributes.integers("dims")) gone[cpu::dimension(d, x.rank())] = true;
+  for (const std::int64_t d : attributes.integers("dims")) gone[dimension(d, x.rank())] = true;
   return gone;
 }
 
@@ -248,7 +248,7 @@ Prepared prepare(const TensorType& x, const std::vector<bool>& gone) {
 }  // namespace
 
 Prepared reduce_sum(const KernelRequest& request) {
-  if (auto declined = cpu::decline_other_floats(request)) return *declined;
+  if (auto declined = decline_other_floats(request)) return *declined;
   const TensorType& x = request.operand(0);
   const auto gone = dimensions_gone(x, request.attributes);
   return of_dtype(x.dtype, [&]<typename T>(T) {

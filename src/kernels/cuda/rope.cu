@@ -6,7 +6,7 @@
 #include <numbers>
 
 #include "base/rounding.h"
-#include "kernels/cpu/prepare.h"
+#include "kernels/prepare.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/divisor.h"
 #include "kernels/cuda/floats.cuh"
@@ -127,7 +127,7 @@ Prepared prepare(const TensorType& x, const Attributes& attributes) {
 }  // namespace
 
 Prepared rope(const KernelRequest& request) {
-  if (auto declined = cpu::decline_other_floats(request)) return *declined;
+  if (auto declined = decline_other_floats(request)) return *declined;
   const TensorType& x = request.operand(0);
   if (x.dim(-1) > 2 * kMostPairs) {
     return Declined{fmt::format("head size {} is above {}", x.dim(-1), 2 * kMostPairs)};

@@ -18,7 +18,7 @@
 #include "kernels/dropout_mask.h"
 #include "kernels/kernel.h"
 
-namespace bessemer::kernels::cpu {
+namespace bessemer::kernels {
 
 constexpr std::int64_t kQueryTile = 64;
 constexpr std::int64_t kKeyBlock = 64;
@@ -138,4 +138,4 @@ void for_each_item(int workers, std::int64_t n, const Body& body) {
   });
 }
 
-}  // namespace bessemer::kernels::cpu
+}  // namespace bessemer::kernels

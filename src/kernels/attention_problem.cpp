@@ -1,6 +1,6 @@
-#include "kernels/cpu/attention_problem.h"
+#include "kernels/attention_problem.h"
 
-namespace bessemer::kernels::cpu {
+namespace bessemer::kernels {
 namespace {
 
 constexpr std::int64_t kLargestHeadSize = 256;
@@ -154,4 +154,4 @@ TileVisibility::Range TileVisibility::keys_seen_by(std::int64_t first, std::int6
   return {std::max(begin, lowest), std::min(end, highest)};
 }
 
-}  // namespace bessemer::kernels::cpu
+}  // namespace bessemer::kernels

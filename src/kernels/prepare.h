@@ -1,4 +1,4 @@
-// What the kernels of this folder share at planning.
+// What kernels of both backends share at planning.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 #include "base/rounding.h"
 #include "kernels/kernel.h"
 
-namespace bessemer::kernels::cpu {
+namespace bessemer::kernels {
 
 inline bool is_fp32_or_bf16(DType dtype) { return dtype == DType::fp32 || dtype == DType::bf16; }
 
@@ -66,4 +66,4 @@ inline std::size_t float_bytes(std::int64_t count) {
 /// Elements that are worth a thread of their own.
 inline constexpr std::int64_t kGrain = 16384;
 
-}  // namespace bessemer::kernels::cpu
+}  // namespace bessemer::kernels
