@@ -22,6 +22,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/rates.h"
 #include "kernels/cuda/device.h"
 #include "kernels/kernel.h"
 #include "plan/report.h"
@@ -151,19 +152,6 @@ void show_libraries(Advice& advice) {
   }
 }
 
-void show_rates(const cost::MachineDescription& machine, std::string_view origin) {
-  line("calibration", origin);
-  print(
-      fmt::format("  matmul fp32     {:.1f} GFLOP/s\n  matmul bf16     {:.1f} GFLOP/s\n"
-                  "  copy            {:.1f} GB/s\n  device-host     {:.1f} GB/s\n",
-                  machine.matmul_flops_fp32 / 1e9, machine.matmul_flops_bf16 / 1e9,
-                  machine.copy_bandwidth / 1e9, machine.host_bandwidth / 1e9));
-  for (const auto& [directory, rates] : machine.directories) {
-    print(fmt::format("  {:<15} {:.1f} GB/s read, {:.1f} GB/s written\n", directory,
-                      rates.read / 1e9, rates.write / 1e9));
-  }
-}
-
 // The nearest directory of the path that is there.
 fs::path nearest_existing(fs::path path) {
   std::error_code ignored;
@@ -171,7 +159,7 @@ fs::path nearest_existing(fs::path path) {
   return path.empty() ? fs::path(".") : path;
 }
 
-void show_calibration(const cost::MachineDescription& here, bool calibrate, Advice& advice) {
+void show_processor_rates(bool calibrate, Advice& advice) {
   const fs::path path = train::calibration_path();
   line("cache", path.string());
   if (::access(nearest_existing(path.parent_path()).c_str(), W_OK) != 0) {
@@ -180,36 +168,72 @@ void show_calibration(const cost::MachineDescription& here, bool calibrate, Advi
                     "set XDG_CACHE_HOME to a directory that can",
                     path.parent_path().string()));
   }
-  if (calibrate) return show_rates(train::calibrate(), "measured now");
-  try {
-    if (const auto cached = cost::load(path, here)) return show_rates(*cached, "from the cache");
-    line("calibration", "none for this processor and thread count");
-    advice.push_back(
-        "rates are not measured yet: run `bessemer doctor --calibrate` while the "
-        "machine is idle (`bessemer train` does so too, at its first start)");
-  } catch (const InputError& error) {
-    line("calibration", "broken");
-    advice.push_back(error.what());
+  const cost::MachineDescription machine =
+      calibrate ? train::calibrate() : train::with_kept_rates(cost::describe_here());
+  if (machine.measured) {
+    line("calibration", calibrate ? "measured now" : "from the cache");
+    return print(processor_rates(machine));
   }
+  line("calibration", "none for this processor and thread count");
+  advice.push_back(
+      "rates are not measured yet: run `bessemer doctor --calibrate` while the "
+      "machine is idle (`bessemer train` does so too, at its first start)");
+}
+
+void show_device_rates(int index, bool calibrate, Advice& advice) {
+  const config::Device device{config::Device::Kind::cuda, index};
+  const cost::MachineDescription machine =
+      calibrate ? train::calibrate(device) : train::known_machine(device);
+  const std::string name = fmt::format("GPU cuda:{}", index);
+  if (!machine.measured) {
+    line(name, "rates are assumed");
+    return advice.push_back(fmt::format(
+        "cuda:{} is not measured yet: run `bessemer doctor --calibrate` while nobody uses it "
+        "(`bessemer train` does so too, at its first start there)",
+        index));
+  }
+  line(name, fmt::format("{} ({})", machine.name, calibrate ? "measured now" : "from the cache"));
+  print(device_rates(machine, cost::data_sheet(machine.name)));
+}
+
+// Of the processor and of each CUDA device. One that has none does not keep the others from
+// theirs; false where there was one.
+bool show_calibration(bool calibrate, Advice& advice) {
+  bool good = true;
+  const auto show = [&](std::string_view what, const auto& show_rates) {
+    try {
+      show_rates();
+    } catch (const Error& error) {
+      line(what, "no rates");
+      advice.push_back(error.what());
+      good = false;
+    }
+    flush();  // measuring takes seconds
+  };
+  show("calibration", [&] { show_processor_rates(calibrate, advice); });
+  const auto devices = static_cast<int>(kernels::cuda::find_devices().devices.size());
+  for (int i = 0; i < devices; ++i) {
+    show(fmt::format("GPU cuda:{}", i), [&] { show_device_rates(i, calibrate, advice); });
+  }
+  return good;
 }
 
 int doctor(bool calibrate) {
   Advice advice;
-  const cost::MachineDescription here = cost::describe_here();
   line("bessemer", kVersion);
-  show_processor(here, advice);
+  show_processor(cost::describe_here(), advice);
   show_memory(advice);
   show_gpus(advice);
   show_libraries(advice);
-  flush();  // measuring takes seconds
-  show_calibration(here, calibrate, advice);
+  flush();
+  const bool shown = show_calibration(calibrate, advice);
   if (advice.empty()) {
     print("\nnothing to complain of\n");
     return kDone;
   }
   print("\nto look at\n");
   for (const std::string& text : advice) print(fmt::format("  - {}\n", text));
-  return kDone;
+  return calibrate && !shown ? kFailed : kDone;  // it was asked to measure
 }
 
 }  // namespace
@@ -219,7 +243,8 @@ void add_doctor(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand(
       "doctor", "Shows what this machine has, and what is wrong with it and what to do");
   command->add_flag("--calibrate", *calibrate,
-                    "Measures matrix products and copies anew, for predictions and MFU");
+                    "Measures matrix products and copies anew, of the processor and of CUDA "
+                    "devices, for predictions and MFU");
   command->callback(
       [calibrate, &session] { session.action = [calibrate] { return doctor(*calibrate); }; });
 }

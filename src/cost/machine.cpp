@@ -42,24 +42,40 @@ std::map<std::string, FileRates> directories_of(const nlohmann::json& json,
 
 }  // namespace
 
-double predicted_seconds(const ops::Work& work, DType compute, const MachineDescription& machine) {
-  // Element-wise arithmetic of the vector units is far below a matmul's rate; an eighth is the
-  // ratio of their throughput without fused multiply-adds kept in registers.
-  const double vector_rate = machine.matmul_flops_fp32 / 8;
-  double rate = vector_rate;
-  if (work.unit == ops::Unit::product) rate = machine.layer_flops(compute);
+// Far below a product's: an eighth is the ratio of their throughput without fused multiply-adds
+// kept in registers.
+double processor_vector_flops(double matmul_flops_fp32) { return matmul_flops_fp32 / 8; }
+
+namespace {
+
+/// `product_rate`: of the products of matrices, in flop/s.
+double roofline_seconds(const ops::Work& work, DType compute, double product_rate,
+                        const MachineDescription& machine) {
+  double rate = machine.vector_flops;
+  if (work.unit == ops::Unit::product) rate = product_rate;
   if (work.unit == ops::Unit::attention) rate = machine.attention_flops(compute);
-  const double arithmetic = work.flops / rate + work.vector_flops / vector_rate;
+  const double arithmetic = work.flops / rate + work.vector_flops / machine.vector_flops;
   const double memory = (work.bytes_read + work.bytes_written) / machine.copy_bandwidth;
   return std::max(arithmetic, memory) + machine.instruction_overhead;
 }
 
+}  // namespace
+
+double predicted_seconds(const ops::Work& work, DType compute, const MachineDescription& machine) {
+  return roofline_seconds(work, compute, machine.layer_flops(compute), machine);
+}
+
 double predicted_seconds(const ops::OpUse& use, const ops::Work& work,
                          const MachineDescription& machine) {
-  const bool bf16 = std::any_of(use.operands.begin(), use.operands.end(), [](const auto& operand) {
-    return operand && operand->dtype == DType::bf16;
-  });
-  return predicted_seconds(work, bf16 ? DType::bf16 : DType::fp32, machine);
+  DType compute = DType::fp32;
+  for (const auto& operand : use.operands) {
+    if (!operand || is_fp8(compute)) continue;
+    if (operand->dtype == DType::bf16 || is_fp8(operand->dtype)) compute = operand->dtype;
+  }
+  const bool tf32 = compute == DType::fp32 && machine.layer_flops_tf32 > 0 &&
+                    use.attributes.boolean("tf32", false);
+  const double rate = tf32 ? machine.layer_flops_tf32 : machine.layer_flops(compute);
+  return roofline_seconds(work, compute, rate, machine);
 }
 
 double transfer_seconds(double bytes, ir::Tier tier, Direction direction,
@@ -98,12 +114,26 @@ std::optional<MachineDescription> load(const std::filesystem::path& path,
   if (!json.contains("layer_flops_fp32")) return std::nullopt;  // of an older version
   machine.layer_flops_fp32 = number("layer_flops_fp32");
   machine.layer_flops_bf16 = number("layer_flops_bf16");
+  if (json.contains("layer_flops_fp8")) {
+    machine.matmul_flops_fp8 = number("matmul_flops_fp8");
+    machine.layer_flops_fp8 = number("layer_flops_fp8");
+  }
   if (!json.contains("host_bandwidth")) return std::nullopt;  // of an older version
   machine.host_bandwidth = number("host_bandwidth");
   if (!json.contains("attention_flops_fp32")) return std::nullopt;  // of an older version
   machine.attention_flops_fp32 = number("attention_flops_fp32");
   machine.attention_flops_bf16 = number("attention_flops_bf16");
   if (!json.contains("name") || json["name"] != here.name) return std::nullopt;
+  // Files of older versions have no more.
+  const auto number_or = [&](const char* key, double otherwise) {
+    return json.contains(key) ? number(key) : otherwise;
+  };
+  machine.vector_flops =
+      number_or("vector_flops", processor_vector_flops(machine.matmul_flops_fp32));
+  machine.to_device_bandwidth = number_or("to_device_bandwidth", machine.host_bandwidth);
+  machine.from_device_bandwidth = number_or("from_device_bandwidth", machine.host_bandwidth);
+  machine.instruction_overhead = number_or("instruction_overhead", here.instruction_overhead);
+  machine.layer_flops_tf32 = number_or("layer_flops_tf32", here.layer_flops_tf32);
   machine.directories = directories_of(json, path);
   machine.measured = true;
   return machine;
@@ -117,8 +147,19 @@ void save(const MachineDescription& machine, const std::filesystem::path& path) 
                       {"layer_flops_bf16", machine.layer_flops_bf16},
                       {"attention_flops_fp32", machine.attention_flops_fp32},
                       {"attention_flops_bf16", machine.attention_flops_bf16},
+                      {"vector_flops", machine.vector_flops},
                       {"copy_bandwidth", machine.copy_bandwidth},
                       {"host_bandwidth", machine.host_bandwidth}};
+  if (machine.layer_flops_fp8 > 0) {
+    json["matmul_flops_fp8"] = machine.matmul_flops_fp8;
+    json["layer_flops_fp8"] = machine.layer_flops_fp8;
+  }
+  if (machine.cpu.device == kernels::Backend::cuda) {  // of a processor they are not measured
+    json["to_device_bandwidth"] = machine.to_device_bandwidth;
+    json["from_device_bandwidth"] = machine.from_device_bandwidth;
+    json["instruction_overhead"] = machine.instruction_overhead;
+    json["layer_flops_tf32"] = machine.layer_flops_tf32;
+  }
   for (const auto& [directory, rates] : machine.directories) {
     json["directories"][directory] = {{"read", rates.read}, {"write", rates.write}};
   }

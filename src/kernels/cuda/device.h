@@ -50,6 +50,10 @@ class Device {
   virtual void wait(Stream stream, Event event) = 0;
   /// Returns when all that is queued is done.
   virtual void synchronize(Stream stream) = 0;
+  /// Returns when a recorded event is there, whatever is queued after it.
+  virtual void wait_for(Event event) = 0;
+  /// Whether a recorded event is there. Does not wait.
+  virtual bool is_there(Event event) = 0;
   /// Seconds between two recorded events that are there.
   virtual double seconds(Event from, Event to) = 0;
 
@@ -68,12 +72,12 @@ void copy(void* to, const void* from, std::size_t bytes, Stream stream);
 struct Devices {
   std::vector<DeviceProperties> devices;
   std::string problem;  // why there are no devices; empty where there are
+  std::string driver;   // its version, "CUDA 13.0"; empty: none
 };
 Devices find_devices();
 
 /// The same with what stands beside them. Opens each of the libraries: for who wants to see them.
 struct Survey : Devices {
-  std::string driver;  // its version; empty: none
   /// Libraries that are opened on first use: "cuBLASLt 13.0.2", or what is missing and what to do.
   std::vector<std::string> libraries;
 };

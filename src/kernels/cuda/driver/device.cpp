@@ -89,6 +89,15 @@ class CudaDevice final : public Device {
   void synchronize(Stream stream) override {
     check(cudaStreamSynchronize(stream_of(stream)), "waiting for the device");
   }
+  void wait_for(Event event) override {
+    check(cudaEventSynchronize(event_of(event)), "waiting for the device");
+  }
+  bool is_there(Event event) override {
+    const cudaError_t code = cudaEventQuery(event_of(event));
+    if (code == cudaErrorNotReady) return false;
+    check(code, "asking the device how far it is");
+    return true;
+  }
   double seconds(Event from, Event to) override {
     float milliseconds = 0;
     check(cudaEventElapsedTime(&milliseconds, event_of(from), event_of(to)),

@@ -94,15 +94,15 @@ Devices find_devices() {
   const DeviceCount there = count_devices();
   Devices found;
   found.problem = there.problem;
+  if (const int version = driver_version(); version > 0) {
+    found.driver = "CUDA " + version_text(version);
+  }
   for (int i = 0; i < there.count; ++i) found.devices.push_back(properties_of(i));
   return found;
 }
 
 Survey survey() {
-  Survey survey{find_devices(), "", {}};
-  if (const int version = driver_version(); version > 0) {
-    survey.driver = "CUDA " + version_text(version);
-  }
+  Survey survey{find_devices(), {}};
   survey.libraries = library_versions();
   return survey;
 }
