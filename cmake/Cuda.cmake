@@ -4,7 +4,7 @@
 # Only the CUDA runtime is linked, statically. The driver, cuBLASLt, cuDNN, NCCL and NVRTC are opened
 # on first use, so that the program starts where none of them is installed.
 
-set(BESSEMER_OLDEST_CUDA 12.0)  # the first with sm_90a and C++20
+set(BESSEMER_OLDEST_CUDA 12.1)  # sm_90a, C++20, kernel parameters above 4 KiB
 
 find_program(BESSEMER_NVCC nvcc HINTS $ENV{CUDA_PATH} $ENV{CUDA_HOME} /usr/local/cuda
              PATH_SUFFIXES bin)

@@ -22,8 +22,16 @@ function(bessemer_cuda_kernels name)
   file(GLOB kernels CONFIGURE_DEPENDS ${folder}/*.cu)
   if(BESSEMER_CUDA)
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/driver/*.cpp ${folder}/driver/*.cu)
+    # cuDNN is not part of the toolkit; where its headers are not, its kernels decline.
+    find_path(BESSEMER_CUDNN_INCLUDE cudnn_graph.h HINTS ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+    if(BESSEMER_CUDNN_INCLUDE)
+      set(of_cudnn ${BESSEMER_CUDNN_INCLUDE})
+    else()
+      list(FILTER beside EXCLUDE REGEX "/driver/cudnn")
+      list(APPEND beside ${folder}/null/cudnn_attention.cpp)
+    endif()
     set_source_files_properties(${beside} PROPERTIES INCLUDE_DIRECTORIES
-                                "${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES}")
+                                "${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES};${of_cudnn}")
   else()
     file(GLOB beside CONFIGURE_DEPENDS ${folder}/null/*.cpp)
     set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
