@@ -13,7 +13,6 @@
 #include "cli/console.h"
 #include "cli/help.h"
 #include "cli/model.h"
-#include "cost/machine.h"
 #include "train/compile.h"
 #include "train/corpus.h"
 #include "train/evaluate.h"
@@ -28,6 +27,7 @@ struct EvalOptions {
   std::optional<std::string> chat_template;
   std::optional<std::string> text_key;
   std::int64_t batch = 8;
+  std::string device;
 };
 
 // What the run was trained with; else the context, within what memory likes.
@@ -108,10 +108,12 @@ int eval(const EvalOptions& options) {
   const auto dataset = train::open_for_evaluation(data, work.path());
   const std::int64_t batch =
       std::min(options.batch, static_cast<std::int64_t>(dataset->sequences()));
+  const ModelPlace place = place_of(model, options.device);
   passes::Runner runner;
-  const plan::Plan plan = train::compile_evaluation(model.directory.architecture, model.recipe,
-                                                    batch, length, cost::describe_here(), runner);
-  const runtime::Executor executor(plan);
+  const plan::Plan plan =
+      train::compile_evaluation(model.directory.architecture, train::recipe_of(model.precision),
+                                batch, length, place.machine, runner);
+  const runtime::Executor executor(plan, place.options);
   load_weights(model, executor);
   const train::StepRunner steps(executor, 0);
   const train::Evaluation result = train::evaluate(steps, *dataset, model.tokenizer, batch, 0);
@@ -160,6 +162,7 @@ void add_eval(CLI::App& app, Session& session) {
       ->type_name("N")
       ->check(between(std::int64_t{1}, std::int64_t{1} << 20))
       ->capture_default_str();
+  add_device_option(*command, options->device);
   command->callback([options, &session] { session.action = [options] { return eval(*options); }; });
 }
 

@@ -9,7 +9,6 @@
 #include "cli/console.h"
 #include "cli/help.h"
 #include "cli/model.h"
-#include "cost/machine.h"
 #include "train/compile.h"
 
 namespace bessemer::cli {
@@ -19,6 +18,7 @@ struct GenerateOptions {
   std::string directory;
   std::string prompt;
   train::SamplingOptions sampling;
+  std::string device;
 };
 
 int generate(const GenerateOptions& options) {
@@ -32,10 +32,11 @@ int generate(const GenerateOptions& options) {
   train::SamplingOptions sampling = options.sampling;
   sampling.max_tokens = std::min(sampling.max_tokens, architecture.context - begin);
   const std::int64_t cache = std::max(begin + sampling.max_tokens, train::kPrefillTokens);
+  const ModelPlace place = place_of(model, options.device);
   passes::Runner runner;
-  const plan::Plan plan =
-      train::compile_generation(architecture, model.recipe, cache, cost::describe_here(), runner);
-  const runtime::Executor executor(plan);
+  const plan::Plan plan = train::compile_generation(architecture, train::recipe_of(model.precision),
+                                                    cache, place.machine, runner);
+  const runtime::Executor executor(plan, place.options);
   load_weights(model, executor);
   const train::Generator generator(executor, model.tokenizer, architecture.attention_window);
   print(options.prompt);
@@ -84,6 +85,7 @@ void add_generate(CLI::App& app, Session& session) {
   command->add_option("--seed", sampling.seed, "The same seed draws the same text")
       ->type_name("N")
       ->capture_default_str();
+  add_device_option(*command, options->device);
   command->callback(
       [options, &session] { session.action = [options] { return generate(*options); }; });
 }

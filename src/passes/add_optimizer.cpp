@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "ops/builder.h"
 #include "passes/differentiate.h"
+#include "passes/sum_losses.h"
 
 namespace bessemer::passes {
 namespace {
@@ -36,15 +37,15 @@ ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions&
   require(!trained.empty(), "graph {} has no parameters to update", differentiated.name());
   const TensorType scalar{update.type(trained.front().parameter).dtype, {}};
   const ir::ValueId learning_rate = update.add_input(Role::data, "learning_rate", scalar);
-  const ir::ValueId loss = update.add_input(Role::data, "loss", scalar);
   const ir::ValueId step = update.add_input(Role::optimizer, "optimizer.step", {DType::int64, {}});
 
+  const MeanLoss loss = add_mean_loss(update, scalar.dtype);
   builder.set_label("clip");
   std::vector<ir::ValueId> gradients;
   for (const Trained& one : trained) gradients.push_back(one.gradient);
   const ir::ValueId norm = builder.add("global_norm", gradients);
   const ir::ValueId coefficient =
-      builder.add("clip_coefficient", {norm, loss}, {{"max_norm", options.gradient_clip}});
+      builder.add("clip_coefficient", {norm, loss.rounded}, {{"max_norm", options.gradient_clip}});
   const ir::ValueId next_step = builder.add("count_step", {step, coefficient});
   update.add_write("optimizer.step", next_step);
 
@@ -63,6 +64,7 @@ ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions&
     update.add_write("optimizer.m." + one.name, updated[1]);
     update.add_write("optimizer.v." + one.name, updated[2]);
   }
+  update.add_result("loss", loss.exact);
   update.add_result("gradient_norm", norm);
   update.add_result("coefficient", coefficient);
   return update;

@@ -6,9 +6,12 @@
 // (Loshchilov and Hutter, 2019). Where the norm or the loss is not finite nothing is changed, the
 // step count included: the step is skipped.
 //
-//   data      "learning_rate" fp32[], "loss" fp32[] (of the global batch)
+//   data      "learning_rate" fp32[], "loss_scale" fp64[]
+//   gradient  "gradient.P" of each parameter P, "step.loss" fp64[] (passes/sum_losses.h)
 //   optimizer "optimizer.step" int64[], "optimizer.m.P" and "optimizer.v.P" of each parameter P
-//   results   "gradient_norm" fp32[], "coefficient" fp32[] (NaN: the step was skipped)
+//   results   "loss" fp64[] (of the global batch), "gradient_norm" fp32[], "coefficient" fp32[]
+//   (NaN:
+//             the step was skipped)
 #pragma once
 
 #include "ir/graph.h"

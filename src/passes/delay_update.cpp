@@ -7,6 +7,7 @@
 #include "passes/differentiate.h"
 #include "passes/merged_step.h"
 #include "passes/update_mode.h"
+#include "passes/write_weights.h"
 
 namespace bessemer::passes {
 namespace {
@@ -38,11 +39,9 @@ class Clock {
   double now_ = 0;
 };
 
-// In the order in which the step is done with what derives from the parameters.
-std::vector<ParameterUpdate> by_last_use(const Splicer& last, const ir::Graph& update,
-                                         const ir::Graph& refresh) {
+// In the order in which the step is done with the parameters and what derives from them.
+std::vector<ParameterUpdate> by_last_use(const ir::Graph& update, const Places& places) {
   std::vector<ParameterUpdate> updates = parameter_updates(update);
-  const auto places = places_after_use(last, refresh);
   std::stable_sort(updates.begin(), updates.end(), [&](const auto& a, const auto& b) {
     return places.at(a.parameter) < places.at(b.parameter);
   });
@@ -55,7 +54,8 @@ ir::Graph delay_update(const ir::Graph& accumulate, const ir::Graph& update,
                        const ir::Graph& refresh, const cost::MachineDescription& machine) {
   Splicer last(last_micro_batch(accumulate));
   const Clock clock(accumulate, machine);
-  const std::vector<ParameterUpdate> updates = by_last_use(last, update, refresh);
+  const Places places = places_after_use(last, refresh);
+  const std::vector<ParameterUpdate> updates = by_last_use(update, places);
   double elements = 0, before = 0;
   for (const ParameterUpdate& one : updates) {
     elements += static_cast<double>(update.type(one.node->operands[0]).elements());
@@ -65,10 +65,10 @@ ir::Graph delay_update(const ir::Graph& accumulate, const ir::Graph& update,
   const ValueId step = last.input(Role::optimizer, kStep, {DType::int64, {}});
   const ValueId coefficient = last.input(Role::optimizer, kCoefficient, scalar);
   std::map<std::string, ValueId, std::less<>> updated;
-  for (const auto& [node, name] : updates) {
+  for (const auto& [node, name, weight] : updates) {
     const TensorType& type = update.type(node->operands[0]);
     const ValueId parameter = last.input(Role::parameter, name, type);
-    const int place = std::max(clock.place(before / elements), last.after_last_use(parameter));
+    const int place = std::max(clock.place(before / elements), places.at(name));
     before += static_cast<double>(type.elements());
     const auto results = last.insert(
         place, node->op,
@@ -80,8 +80,9 @@ ir::Graph delay_update(const ir::Graph& accumulate, const ir::Graph& update,
     last.write(Role::parameter, name, results[0]);
     last.write(Role::optimizer, "optimizer.m." + name, results[1]);
     last.write(Role::optimizer, "optimizer.v." + name, results[2]);
+    if (!weight.empty()) last.write(Role::weight, weight, results[3]);
   }
-  insert_refresh(last, refresh, updated);
+  insert_refresh(last, rest_of_refresh(refresh, update), updated);
   insert_norm(last, update);
   return last.finish();
 }

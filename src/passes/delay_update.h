@@ -20,13 +20,13 @@
 //   accumulate_last  the graph of the last micro-batch; in it AdamW of g(t-1), spread evenly over
 //   its
 //                    arithmetic, each parameter's after the last use of the old value, and the
-//                    refreshed weights; result "gradient_norm" is n(t)
-//   update           data "gradient_norm", "loss", "learning_rate"; keeps what g(t) will meet in
+//                    refreshed weights; n(t) is written to "step.gradient_norm"
+//   update           data "loss_scale", "learning_rate"; keeps what g(t) will meet in
 //                    "optimizer.coefficient", "optimizer.learning_rate" and "optimizer.step"
 //   then             every "gradient.P" changes places with "pending.P"
 //
 // Before the first step "optimizer.coefficient" must be NaN: nothing is pending. `update` with a
-// loss of NaN makes it so.
+// loss_scale of NaN makes it so.
 #pragma once
 
 #include "cost/machine.h"
@@ -34,7 +34,8 @@
 
 namespace bessemer::passes {
 
-/// `accumulate`: of the last micro-batch. `update`, `refresh`: of the synchronous step.
+/// `accumulate`: of the last micro-batch. `update`: of the synchronous step, with the
+/// weights that it writes. `refresh`: makes them all.
 ir::Graph delay_update(const ir::Graph& accumulate, const ir::Graph& update,
                        const ir::Graph& refresh, const cost::MachineDescription& machine);
 

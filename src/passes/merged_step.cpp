@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ops/builder.h"
+#include "passes/sum_losses.h"
 
 namespace bessemer::passes {
 namespace {
@@ -73,13 +74,12 @@ void insert_norm(Splicer& last, const ir::Graph& update) {
     sums.push_back(last.insert(0, "sum_of_squares", {made->value}, {}, "norm").front());
   }
   const std::string dtype(name_of(update.type(norm.results[0]).dtype));
-  last.add_result("gradient_norm",
-                  last.insert(0, "norm_of_sums", std::move(sums), {{"dtype", dtype}}, "norm")[0]);
+  last.write(ir::Role::gradient, kStepNorm,
+             last.insert(0, "norm_of_sums", std::move(sums), {{"dtype", dtype}}, "norm")[0]);
 }
 
-std::map<std::string, int, std::less<>> places_after_use(const Splicer& last,
-                                                         const ir::Graph& refresh) {
-  std::map<std::string, int, std::less<>> places;
+Places places_after_use(const Splicer& last, const ir::Graph& refresh) {
+  Places places;
   for (const ir::Input& input : last.graph().inputs()) {
     if (input.role == ir::Role::parameter) places[input.name] = last.after_last_use(input.value);
   }
@@ -125,20 +125,26 @@ std::vector<ParameterUpdate> parameter_updates(const ir::Graph& update) {
   std::vector<ParameterUpdate> updates;
   for (const ir::Node& node : update.nodes()) {
     if (node.op != "adamw_update") continue;
-    updates.push_back({&node, input_of(update, node.operands[0]).name});
+    std::string weight;
+    for (const ir::Output& output : update.outputs()) {
+      if (node.results.size() > 3 && output.value == node.results[3]) weight = output.name;
+    }
+    updates.push_back({&node, input_of(update, node.operands[0]).name, weight});
   }
   return updates;
 }
 
 ir::Graph verdict(const ir::Graph& update, std::string name) {
   ir::Graph graph(std::move(name));
-  ops::Builder builder(graph);
-  builder.set_label("clip");
   const ir::Node& clip = node_of(update, "clip_coefficient");
   const TensorType scalar = update.type(clip.operands[0]);
-  const ValueId norm = graph.add_input(ir::Role::data, "gradient_norm", scalar);
-  const ValueId loss = graph.add_input(ir::Role::data, "loss", scalar);
-  graph.add_result("coefficient", builder.add(clip.op, {norm, loss}, clip.attributes));
+  const MeanLoss loss = add_mean_loss(graph, scalar.dtype);
+  ops::Builder builder(graph);
+  builder.set_label("clip");
+  const ValueId norm = graph.add_input(ir::Role::gradient, kStepNorm, scalar);
+  graph.add_result("loss", loss.exact);
+  graph.add_result("gradient_norm", norm);
+  graph.add_result("coefficient", builder.add(clip.op, {norm, loss.rounded}, clip.attributes));
   return graph;
 }
 

@@ -4,6 +4,7 @@
 #include "passes/differentiate.h"
 #include "passes/merged_step.h"
 #include "passes/update_mode.h"
+#include "passes/write_weights.h"
 
 namespace bessemer::passes {
 namespace {
@@ -26,12 +27,13 @@ ir::Graph speculate_update(const ir::Graph& accumulate, const ir::Graph& update,
   const ValueId counted = last.insert(0, "count_step", {step, one}, {}, "clip").front();
   last.write(Role::optimizer, next_name("optimizer.step"), counted);
   std::map<std::string, ValueId, std::less<>> updated;
-  for (const auto& [node, name] : updates) {
+  const Places places = places_after_use(last, refresh);
+  for (const auto& [node, name, weight] : updates) {
     const TensorType& type = update.type(node->operands[0]);
     const ir::Output* gradient = last.graph().find_output(gradient_name(name));
     require(gradient != nullptr, "{} does not make the gradient of {}", accumulate.name(), name);
     const auto results =
-        last.insert(0, node->op,
+        last.insert(weight.empty() ? 0 : places.at(name), node->op,
                     {last.input(Role::parameter, name, type), gradient->value,
                      last.input(Role::optimizer, "optimizer.m." + name, type),
                      last.input(Role::optimizer, "optimizer.v." + name, type), rate, counted, one},
@@ -40,8 +42,9 @@ ir::Graph speculate_update(const ir::Graph& accumulate, const ir::Graph& update,
     last.write(Role::parameter, next_name(name), results[0]);
     last.write(Role::optimizer, next_name("optimizer.m." + name), results[1]);
     last.write(Role::optimizer, next_name("optimizer.v." + name), results[2]);
+    if (!weight.empty()) last.write(Role::weight, weight, results[3]);
   }
-  insert_refresh(last, refresh, updated);
+  insert_refresh(last, rest_of_refresh(refresh, update), updated);
   insert_norm(last, update);
   return last.finish();
 }

@@ -13,15 +13,16 @@
 // brings in).
 //
 //   accumulate_last  the graph of the last micro-batch, AdamW into the next places and refreshed
-//                    weights; takes data "learning_rate"; result "gradient_norm"
-//   check            data "gradient_norm", "loss"; result "coefficient"
+//                    weights; takes data "learning_rate"; writes "step.gradient_norm"
+//   check            data "loss_scale"; results "loss", "gradient_norm", "coefficient"
 #pragma once
 
 #include "ir/graph.h"
 
 namespace bessemer::passes {
 
-/// `accumulate`: of the last micro-batch. `update`, `refresh`: of the synchronous step.
+/// `accumulate`: of the last micro-batch. `update`: of the synchronous step, with the
+/// weights that it writes. `refresh`: makes them all.
 ir::Graph speculate_update(const ir::Graph& accumulate, const ir::Graph& update,
                            const ir::Graph& refresh);
 

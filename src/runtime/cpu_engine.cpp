@@ -54,10 +54,24 @@ std::byte* CpuEngine::arena(ir::Tier tier) const {
   return (tier == ir::Tier::host ? host_ : *device_).data();
 }
 
-void CpuEngine::run(std::size_t side, std::size_t program) {
+void CpuEngine::bind(std::vector<BoundPlan> sides) {
+  sides_ = std::move(sides);
+  latest_.resize(plan_.programs.size());
+}
+
+Ticket CpuEngine::run(std::size_t side, std::size_t program) {
   side_ = side;
-  if (team_) return team_->run(program, plan_.programs[program].instructions, parts_[program]);
-  for (std::size_t i = 0; i < sides_[side][program].instructions.size(); ++i) execute(program, i);
+  if (team_) {
+    team_->run(program, plan_.programs[program].instructions, parts_[program]);
+  } else {
+    for (std::size_t i = 0; i < sides_[side][program].instructions.size(); ++i) execute(program, i);
+  }
+  return ran(side, program);
+}
+
+Ticket CpuEngine::ran(std::size_t side, std::size_t program) {
+  latest_[program] = {latest_[program].number + 1, side};
+  return latest(program);
 }
 
 void CpuEngine::run_profiled(std::size_t side, std::size_t program, const AfterInstruction& after) {
@@ -68,6 +82,7 @@ void CpuEngine::run_profiled(std::size_t side, std::size_t program, const AfterI
     execute(program, i);
     after(i, std::chrono::duration<double>(Clock::now() - start).count());
   }
+  ran(side, program);
 }
 
 void CpuEngine::execute(std::size_t program, std::size_t instruction) {
@@ -102,8 +117,11 @@ std::byte* CpuEngine::data(std::size_t program, std::size_t port) const {
   return sides_[0][program].data[port];
 }
 
-std::byte* CpuEngine::result(std::size_t side, std::size_t program, std::size_t port) const {
-  return sides_[side][program].results[port];
+std::byte* CpuEngine::result(const Ticket& run, std::size_t port) {
+  const Latest& latest = latest_[run.program];
+  require(run.number == latest.number, "the results of run {} of program {} are gone: it ran again",
+          run.number, plan_.programs[run.program].name);
+  return sides_[latest.side][run.program].results[port];
 }
 
 }  // namespace bessemer::runtime

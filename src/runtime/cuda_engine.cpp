@@ -1,8 +1,7 @@
 #include "runtime/cuda_engine.h"
 
-#include <chrono>
+#include <cstring>
 
-#include "base/arena.h"
 #include "base/error.h"
 #include "runtime/stream_team.h"
 
@@ -11,13 +10,25 @@ namespace {
 
 using kernels::cuda::Stream;
 
-template <typename Visit>
-void for_each_port(const plan::Plan& plan, const Visit& visit) {
-  for (std::size_t p = 0; p < plan.programs.size(); ++p) {
-    for (const plan::Port& port : plan.programs[p].data) visit(p, port, true);
-    for (const plan::Port& port : plan.programs[p].results) visit(p, port, false);
+/// Gives out memory piece by piece; where there is none yet, it only counts.
+class Pieces {
+ public:
+  explicit Pieces(std::byte* memory = nullptr) : memory_(memory) {}
+
+  std::vector<std::byte*> of(const std::vector<plan::Port>& ports) {
+    std::vector<std::byte*> pieces;
+    for (const plan::Port& port : ports) {
+      pieces.push_back(memory_ == nullptr ? nullptr : memory_ + bytes_);
+      bytes_ += align_up(port.type.bytes());
+    }
+    return pieces;
   }
-}
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* memory_;
+  std::size_t bytes_ = 0;
+};
 
 void require_runnable(const plan::Plan& plan) {
   require(plan.file.arena_bytes == 0, "a plan for a CUDA device has no file tier");
@@ -40,29 +51,39 @@ CudaEngine::CudaEngine(const plan::Plan& plan, std::shared_ptr<kernels::cuda::De
   host_arena_ = static_cast<std::byte*>(device_->allocate_host(plan.host.arena_bytes));
   for (Stream& stream : streams_) stream = device_->new_stream();
   for (const plan::Program& program : plan.programs) parts_.push_back(parts_of(program));
-  make_mirrors();
+  make_rings();
   make_events();
   profile_end_ = device_->new_event();
 }
 
 CudaEngine::~CudaEngine() {
+  try {
+    finish();
+  } catch (const std::exception&) {  // who asked for a run's results has been told
+  }
   device_->free(device_arena_);
   device_->free_host(host_arena_);
-  device_->free_host(mirror_memory_);
+  device_->free_host(slot_memory_);
 }
 
-void CudaEngine::make_mirrors() {
-  std::size_t bytes = 0;
-  for_each_port(plan_, [&](std::size_t, const plan::Port& port, bool) {
-    bytes += align_up(port.type.bytes());
-  });
-  mirror_memory_ = static_cast<std::byte*>(device_->allocate_host(bytes));
-  mirrors_.resize(plan_.programs.size());
-  std::byte* next = mirror_memory_;
-  for_each_port(plan_, [&](std::size_t program, const plan::Port& port, bool is_data) {
-    (is_data ? mirrors_[program].data : mirrors_[program].results).push_back(next);
-    next += align_up(port.type.bytes());
-  });
+void CudaEngine::make_rings() {
+  Pieces data, slots;
+  for (const plan::Program& program : plan_.programs) {
+    data.of(program.data);
+    slots.of(program.data);
+    slots.of(program.results);
+  }
+  next_data_ = Arena(data.bytes());
+  slot_memory_ = static_cast<std::byte*>(device_->allocate_host(kRunsKept * slots.bytes()));
+  data = Pieces(next_data_.data());
+  slots = Pieces(slot_memory_);
+  for (const plan::Program& program : plan_.programs) {
+    Ring& ring = rings_.emplace_back();
+    ring.data = data.of(program.data);
+    for (Slot& slot : ring.slots) {
+      slot = {slots.of(program.data), slots.of(program.results), device_->new_event()};
+    }
+  }
 }
 
 // Instructions that another stream waits for, and those that a stream other than compute ends
@@ -104,9 +125,10 @@ void CudaEngine::bind(std::vector<BoundPlan> sides) {
   runs_.assign(sides_.size(), std::vector<Runs>(plan_.programs.size()));
 }
 
-void CudaEngine::run(std::size_t side, std::size_t program) {
+Ticket CudaEngine::run(std::size_t side, std::size_t program) {
   Runs& runs = runs_[side][program];
   const Stream compute = stream(plan::Stream::compute);
+  const Slot& slot = take_data(side, program);
   if (!runs.once) {
     queue(side, program);
     runs.once = true;
@@ -118,7 +140,34 @@ void CudaEngine::run(std::size_t side, std::size_t program) {
     }
     device_->launch(runs.graph, compute);
   }
-  device_->synchronize(compute);
+  give_results(side, program, slot);
+  return latest(program);
+}
+
+// The slot is that of the run kRunsKept before, which must be over.
+const CudaEngine::Slot& CudaEngine::take_data(std::size_t side, std::size_t program) {
+  Ring& ring = rings_[program];
+  const Slot& slot = ring.slot(ring.runs + 1);
+  if (ring.runs >= kRunsKept) wait_for(slot);
+  ++ring.runs;
+  const std::vector<plan::Port>& ports = plan_.programs[program].data;
+  for (std::size_t p = 0; p < ports.size(); ++p) {
+    const std::size_t bytes = ports[p].type.bytes();
+    std::memcpy(slot.data[p], ring.data[p], bytes);
+    kernels::cuda::copy(sides_[side][program].data[p], slot.data[p], bytes,
+                        stream(plan::Stream::compute));
+  }
+  return slot;
+}
+
+void CudaEngine::give_results(std::size_t side, std::size_t program, const Slot& slot) {
+  const Stream compute = stream(plan::Stream::compute);
+  const std::vector<plan::Port>& ports = plan_.programs[program].results;
+  for (std::size_t p = 0; p < ports.size(); ++p) {
+    kernels::cuda::copy(slot.results[p], sides_[side][program].results[p], ports[p].type.bytes(),
+                        compute);
+  }
+  device_->record(slot.done, compute);
 }
 
 // Everything leaves from the compute stream and comes back to it, so that whoever waits for it has
@@ -126,7 +175,6 @@ void CudaEngine::run(std::size_t side, std::size_t program) {
 void CudaEngine::queue(std::size_t side, std::size_t program) {
   const Events& events = events_[program];
   const Stream compute = stream(plan::Stream::compute);
-  copy_data(side, program);
   device_->record(events.start, compute);
   for (const plan::Stream other : {plan::Stream::fetch, plan::Stream::store}) {
     if (parts_[program][static_cast<std::size_t>(other)].empty()) continue;
@@ -138,23 +186,6 @@ void CudaEngine::queue(std::size_t side, std::size_t program) {
   for (const plan::Stream other : {plan::Stream::fetch, plan::Stream::store}) {
     const auto& part = parts_[program][static_cast<std::size_t>(other)];
     if (!part.empty()) device_->wait(compute, events.after[part.back()]);
-  }
-  copy_results(side, program);
-}
-
-void CudaEngine::copy_data(std::size_t side, std::size_t program) {
-  const std::vector<plan::Port>& ports = plan_.programs[program].data;
-  for (std::size_t p = 0; p < ports.size(); ++p) {
-    kernels::cuda::copy(sides_[side][program].data[p], mirrors_[program].data[p],
-                        ports[p].type.bytes(), stream(plan::Stream::compute));
-  }
-}
-
-void CudaEngine::copy_results(std::size_t side, std::size_t program) {
-  const std::vector<plan::Port>& ports = plan_.programs[program].results;
-  for (std::size_t p = 0; p < ports.size(); ++p) {
-    kernels::cuda::copy(mirrors_[program].results[p], sides_[side][program].results[p],
-                        ports[p].type.bytes(), stream(plan::Stream::compute));
   }
 }
 
@@ -176,7 +207,7 @@ void CudaEngine::run_profiled(std::size_t side, std::size_t program,
                               const AfterInstruction& after) {
   const Stream compute = stream(plan::Stream::compute);
   const kernels::cuda::Event begin = events_[program].start;
-  copy_data(side, program);
+  const Slot& slot = take_data(side, program);
   const std::vector<BoundInstruction>& instructions = sides_[side][program].instructions;
   for (std::size_t i = 0; i < instructions.size(); ++i) {
     const BoundInstruction& bound = instructions[i];
@@ -186,27 +217,45 @@ void CudaEngine::run_profiled(std::size_t side, std::size_t program,
     device_->synchronize(compute);
     after(i, device_->seconds(begin, profile_end_));
   }
-  copy_results(side, program);
-  device_->synchronize(compute);
+  give_results(side, program, slot);
+  finish();
 }
+
+bool CudaEngine::is_done(const Ticket& run) const {
+  const Ring& ring = rings_[run.program];
+  return !ring.has(run.number) || device_->is_there(ring.slot(run.number).done);
+}
+
+void CudaEngine::wait_for(const Slot& slot) {
+  if (!device_->is_there(slot.done)) device_->wait_for(slot.done);
+}
+
+// Every program's other streams are joined to this one.
+void CudaEngine::finish() { device_->synchronize(stream(plan::Stream::compute)); }
 
 void CudaEngine::read(ir::Tier tier, std::size_t offset, std::span<std::byte> to) {
   kernels::cuda::copy(to.data(), arena(tier) + offset, to.size(), stream(plan::Stream::compute));
-  device_->synchronize(stream(plan::Stream::compute));
+  finish();
 }
 
 void CudaEngine::write(ir::Tier tier, std::size_t offset, std::span<const std::byte> from) {
   kernels::cuda::copy(arena(tier) + offset, from.data(), from.size(),
                       stream(plan::Stream::compute));
-  device_->synchronize(stream(plan::Stream::compute));
+  finish();
 }
 
 std::byte* CudaEngine::data(std::size_t program, std::size_t port) const {
-  return mirrors_[program].data[port];
+  return rings_[program].data[port];
 }
 
-std::byte* CudaEngine::result(std::size_t, std::size_t program, std::size_t port) const {
-  return mirrors_[program].results[port];
+std::byte* CudaEngine::result(const Ticket& run, std::size_t port) {
+  const Ring& ring = rings_[run.program];
+  require(ring.has(run.number),
+          "the results of run {} of program {} are gone: it ran {} times more", run.number,
+          plan_.programs[run.program].name, ring.runs - run.number);
+  const Slot& slot = ring.slot(run.number);
+  wait_for(slot);
+  return slot.results[port];
 }
 
 }  // namespace bessemer::runtime

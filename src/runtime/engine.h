@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -32,12 +33,21 @@ struct BoundProgram {
 /// All programs of a plan.
 using BoundPlan = std::vector<BoundProgram>;
 
+/// One run of a program.
+struct Ticket {
+  std::size_t program = 0;
+  std::uint64_t number = 0;  // of the runs of this program, from 1
+};
+
 /// Called after each instruction with its number and the seconds it took.
 using AfterInstruction = std::function<void(std::size_t, double)>;
 
 /// Calls Kernel::load of every instruction. Engines do it before they take memory for the arenas:
 /// what is tried out there needs some too.
 void load_kernels(const plan::Plan& plan);
+
+/// Runs of one program that an asynchronous engine has under way at most, and keeps results of.
+inline constexpr std::size_t kRunsKept = 4;
 
 class Engine {
  public:
@@ -55,19 +65,30 @@ class Engine {
   /// pairs exchanged. These are its sides.
   virtual void bind(std::vector<BoundPlan> sides) = 0;
 
-  /// Runs a program and returns when all of its streams are done.
-  virtual void run(std::size_t side, std::size_t program) = 0;
-  /// The same in program order, one instruction after the other.
+  /// Whether `run` may return before the program is done. What is started later begins after it,
+  /// reading and writing of arenas included.
+  virtual bool is_asynchronous() const = 0;
+  /// Starts a program on what lies in its data, which may be written anew at once.
+  virtual Ticket run(std::size_t side, std::size_t program) = 0;
+  /// The same in program order, one instruction after the other; returns when it is done.
   virtual void run_profiled(std::size_t side, std::size_t program,
                             const AfterInstruction& after) = 0;
+  /// The latest run of a program; its number is 0 where there was none.
+  virtual Ticket latest(std::size_t program) const = 0;
+  virtual bool is_done(const Ticket& run) const = 0;
+  /// Waits for everything that was started.
+  virtual void finish() = 0;
 
   /// Copies bytes of a tier's arena out or in.
   virtual void read(ir::Tier tier, std::size_t offset, std::span<std::byte> to) = 0;
   virtual void write(ir::Tier tier, std::size_t offset, std::span<const std::byte> from) = 0;
 
-  /// Where this process writes a data input before a run, and reads a result after it.
+  /// Where this process writes a data input before a run.
   virtual std::byte* data(std::size_t program, std::size_t port) const = 0;
-  virtual std::byte* result(std::size_t side, std::size_t program, std::size_t port) const = 0;
+  /// Where it reads a result of a run; waits for the run. Error where that result is gone: an
+  /// asynchronous engine keeps those of a program's last kRunsKept runs, another one those of the
+  /// last, until any program runs.
+  virtual std::byte* result(const Ticket& run, std::size_t port) = 0;
 };
 
 }  // namespace bessemer::runtime

@@ -91,11 +91,13 @@ std::size_t Executor::index_of(std::string_view program) const {
   return static_cast<std::size_t>(handle.index_);
 }
 
-void Executor::run(ProgramHandle program) const {
-  engine_->run(side_, static_cast<std::size_t>(program.index_));
+Ticket Executor::run(ProgramHandle program) const {
+  return engine_->run(side_, static_cast<std::size_t>(program.index_));
 }
 
-void Executor::run(std::string_view program) const { engine_->run(side_, index_of(program)); }
+Ticket Executor::run(std::string_view program) const {
+  return engine_->run(side_, index_of(program));
+}
 
 void Executor::run_profiled(ProgramHandle program, const AfterInstruction& after) const {
   engine_->run_profiled(side_, static_cast<std::size_t>(program.index_), after);
@@ -115,6 +117,7 @@ bool Executor::is_addressable(std::string_view name) const {
 TensorBytes Executor::tensor(std::string_view name) const {
   const plan::CatalogEntry& found = entry(name);
   require(engine_->is_addressable(found.tier), "{} is not in this process's memory", name);
+  engine_->finish();
   return {found.type, at({found.offset, found.tier})};
 }
 
@@ -141,11 +144,20 @@ TensorBytes Executor::data(std::string_view program, std::string_view name) cons
 }
 
 TensorBytes Executor::result(std::string_view program, std::string_view name) const {
-  const std::size_t index = index_of(program);
-  const std::vector<plan::Port>& ports = plan_.programs[index].results;
-  const auto port = find_port(ports, name);
+  const std::size_t port = result_port(program, name);
+  const Ticket latest = engine_->latest(index_of(program));
+  require(latest.number > 0, "program {} has not run: it has no result {} yet", program, name);
+  return result(latest, port);
+}
+
+std::size_t Executor::result_port(std::string_view program, std::string_view name) const {
+  const auto port = find_port(plan_.programs[index_of(program)].results, name);
   require(port.has_value(), "program {} has no result {}", program, name);
-  return {ports[*port].type, engine_->result(side_, index, *port)};
+  return *port;
+}
+
+TensorBytes Executor::result(const Ticket& run, std::size_t port) const {
+  return {plan_.programs[run.program].results[port].type, engine_->result(run, port)};
 }
 
 }  // namespace bessemer::runtime

@@ -69,17 +69,26 @@ class Executor {
   };
   ProgramHandle find(std::string_view program) const;  // invalid where there is none
 
-  /// Runs all instructions of a program. No allocation. InputError where the file tier fails: then
-  /// persistent tensors may be half updated, and the run should end.
-  void run(ProgramHandle program) const;
-  void run(std::string_view program) const;
+  /// Whether programs may still run when `run` returns: those of a CUDA device do. What follows,
+  /// other programs and the functions below included, comes after them; who asks for a tensor's
+  /// bytes or a result waits for what makes them, and nobody else does.
+  bool is_asynchronous() const { return engine_->is_asynchronous(); }
 
-  /// The same in program order, calling `after(instruction index, seconds)` after each; for
-  /// profiles.
+  /// Runs all instructions of a program on what lies in its data inputs now. No allocation. Waits
+  /// for the device only where it is kRunsKept runs of this program behind. InputError where the
+  /// file tier fails: then persistent tensors may be half updated, and the run should end.
+  Ticket run(ProgramHandle program) const;
+  Ticket run(std::string_view program) const;
+
+  /// Whether that run is over. Does not wait.
+  bool is_done(const Ticket& run) const { return engine_->is_done(run); }
+
+  /// The same as `run` in program order, calling `after(instruction index, seconds)` after each;
+  /// for profiles.
   void run_profiled(ProgramHandle program, const AfterInstruction& after) const;
 
-  /// Whether a persistent tensor lies in this process's memory, in which `tensor` finds it; Error
-  /// where it is missing, or not there.
+  /// Whether a persistent tensor lies in this process's memory, in which `tensor` finds it, as it
+  /// is until the next run; Error where it is missing, or not there.
   bool is_addressable(std::string_view name) const;
   TensorBytes tensor(std::string_view name) const;
   /// Copies a persistent tensor out or in, wherever it lies; the sizes must agree.
@@ -90,10 +99,18 @@ class Executor {
   /// above, each name is from now on the tensor that the other one was. Moves no bytes.
   void exchange() const { side_ = 1 - side_; }
 
-  /// Data input or result of a program by name; Error where missing. The bytes are taken when the
-  /// program is run, and set when it is done.
+  /// Data input of a program by name; Error where missing. Its bytes are taken when the program is
+  /// run, and stay where they are.
   TensorBytes data(std::string_view program, std::string_view name) const;
+
+  /// Result of the latest run of a program by name, when it is done; Error where missing. Stays
+  /// until any program runs.
   TensorBytes result(std::string_view program, std::string_view name) const;
+
+  /// The same of a certain run, by the number that `result_port` finds. Where runs are asynchronous
+  /// it stays until the program has been run kRunsKept times more.
+  std::size_t result_port(std::string_view program, std::string_view name) const;
+  TensorBytes result(const Ticket& run, std::size_t port) const;
 
  private:
   BoundPlan bind_all(const plan::Exchanged& exchanged) const;

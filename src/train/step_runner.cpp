@@ -17,37 +17,43 @@ void copy_into(const runtime::TensorBytes& port, const std::vector<std::int32_t>
   std::memcpy(port.data, values.data(), port.bytes());
 }
 
+void set_learning_rate(const runtime::TensorBytes& port, double rate) {
+  if (port.data != nullptr) *port.as<float>() = static_cast<float>(rate);
+}
+
+double loss_scale(const data::GlobalBatch& batch) {
+  return batch.valid_tokens > 0 ? 1.0 / static_cast<double>(batch.valid_tokens) : 0.0;
+}
+
 }  // namespace
 
 StepRunner::StepRunner(const runtime::Executor& executor, std::uint64_t seed)
     : executor_(executor),
       seed_(seed),
       refresh_(executor.find("refresh")),
+      refresh_rest_(executor.find("refresh_rest")),
       first_(ports_of("accumulate_first")),
       next_(ports_of("accumulate")),
       last_(ports_of("accumulate_last")),
       evaluate_(ports_of("evaluate")),
       update_(verdict_of("update")),
       check_(verdict_of("check")) {
-  if (!update_.program.valid()) return;
-  learning_rate_ = executor.data("update", "learning_rate");
-  if (!last_.program.valid()) return;
-  norm_of_last_ = executor.result("accumulate_last", "gradient_norm");
-  const bool delayed = !check_.program.valid();
-  if (delayed) judge(update_, std::numeric_limits<double>::quiet_NaN(), 0);
+  if (evaluate_.program.valid()) loss_of_evaluate_ = executor.result_port("evaluate", "loss");
+  if (is_delayed()) judge(update_, std::numeric_limits<double>::quiet_NaN(), 0);
 }
 
 StepRunner::Verdict StepRunner::verdict_of(const char* program) const {
   Verdict verdict;
   verdict.program = executor_.find(program);
   if (!verdict.program.valid()) return verdict;
-  verdict.loss = executor_.data(program, "loss");
-  verdict.coefficient = executor_.result(program, "coefficient");
   for (const plan::Port& port : executor_.plan().program(program).data) {
-    if (port.name == "gradient_norm") verdict.takes_norm = true;
+    const runtime::TensorBytes bytes = executor_.data(program, port.name);
+    if (port.name == "loss_scale") verdict.loss_scale = bytes;
+    if (port.name == "learning_rate") verdict.learning_rate = bytes;
   }
-  verdict.norm = verdict.takes_norm ? executor_.data(program, "gradient_norm")
-                                    : executor_.result(program, "gradient_norm");
+  verdict.loss = executor_.result_port(program, "loss");
+  verdict.norm = executor_.result_port(program, "gradient_norm");
+  verdict.coefficient = executor_.result_port(program, "coefficient");
   return verdict;
 }
 
@@ -63,8 +69,8 @@ StepRunner::BatchPorts StepRunner::ports_of(const char* program) const {
     if (port.name == "visibility") ports.visibility = bytes;
     if (port.name == "loss_scale") ports.loss_scale = bytes;
     if (port.name == "counter") ports.counter = bytes;
+    if (port.name == "learning_rate") ports.learning_rate = bytes;
   }
-  ports.loss = executor_.result(program, "loss");
   return ports;
 }
 
@@ -85,13 +91,13 @@ const StepRunner::BatchPorts& StepRunner::ports_for(std::size_t micro_batch,
   return micro_batch == 0 ? first_ : next_;
 }
 
-double StepRunner::accumulate(const data::GlobalBatch& batch, std::int64_t step) const {
-  const double scale = batch.valid_tokens > 0 ? 1.0 / static_cast<double>(batch.valid_tokens) : 0.0;
-  double loss = 0;
+void StepRunner::accumulate(const data::GlobalBatch& batch, double learning_rate,
+                            std::int64_t step) const {
   for (std::size_t m = 0; m < batch.micro_batches.size(); ++m) {
     const BatchPorts& ports = ports_for(m, batch.micro_batches.size());
     copy_batch(batch.micro_batches[m], ports);
-    *ports.loss_scale.as<float>() = static_cast<float>(scale);
+    *ports.loss_scale.as<float>() = static_cast<float>(loss_scale(batch));
+    set_learning_rate(ports.learning_rate, learning_rate);
     if (ports.counter.data != nullptr) {
       auto* counter = ports.counter.as<std::int64_t>();
       counter[0] = static_cast<std::int64_t>(seed_);
@@ -99,44 +105,60 @@ double StepRunner::accumulate(const data::GlobalBatch& batch, std::int64_t step)
       counter[2] = static_cast<std::int64_t>(m);
     }
     executor_.run(ports.program);
-    loss += static_cast<double>(*ports.loss.as<float>());
   }
-  return loss * scale;
 }
 
-StepResult StepRunner::judge(const Verdict& verdict, double loss, float norm) const {
-  *verdict.loss.as<float>() = static_cast<float>(loss);
-  if (verdict.takes_norm) *verdict.norm.as<float>() = norm;
-  executor_.run(verdict.program);
-  return {loss, static_cast<double>(*verdict.norm.as<float>()),
-          std::isnan(*verdict.coefficient.as<float>())};
+runtime::Ticket StepRunner::judge(const Verdict& verdict, double loss_scale,
+                                  double learning_rate) const {
+  *verdict.loss_scale.as<double>() = loss_scale;
+  set_learning_rate(verdict.learning_rate, learning_rate);
+  return executor_.run(verdict.program);
 }
 
-StepResult StepRunner::run(const data::GlobalBatch& batch, double learning_rate,
-                           std::int64_t step) const {
-  *learning_rate_.as<float>() = static_cast<float>(learning_rate);
-  const double loss = accumulate(batch, step);
-  const float norm = last_.program.valid() ? *norm_of_last_.as<float>() : 0;
+float StepRunner::coefficient(const Verdict& verdict, const runtime::Ticket& run) const {
+  return *executor_.result(run, verdict.coefficient).as<float>();
+}
+
+StepResult StepRunner::read(const Verdict& verdict, const runtime::Ticket& run) const {
+  return {*executor_.result(run, verdict.loss).as<double>(),
+          static_cast<double>(*executor_.result(run, verdict.norm).as<float>()),
+          std::isnan(coefficient(verdict, run))};
+}
+
+StartedStep StepRunner::start(const data::GlobalBatch& batch, double learning_rate,
+                              std::int64_t step) const {
+  accumulate(batch, learning_rate, step);
   if (check_.program.valid()) {
-    const StepResult result = judge(check_, loss, norm);
-    if (*check_.coefficient.as<float>() == 1.0F) {
+    const runtime::Ticket checked = judge(check_, loss_scale(batch), learning_rate);
+    if (coefficient(check_, checked) == 1.0F) {
+      const StepResult result = read(check_, checked);
       executor_.exchange();
-      return result;
+      return {{}, result};
     }
   }
-  const StepResult result = judge(update_, loss, norm);
-  if (update_.takes_norm) {
+  StartedStep started{judge(update_, loss_scale(batch), learning_rate), std::nullopt};
+  // What runs next may reuse the memory of the results.
+  if (!executor_.is_asynchronous()) started.result = read(update_, started.update);
+  if (is_delayed()) {
     executor_.exchange();
-  } else if (!result.skipped || check_.program.valid()) {
-    refresh();  // may reuse the memory of the results
+  } else if (refresh_rest_.valid()) {
+    executor_.run(refresh_rest_);
   }
-  return result;
+  return started;
+}
+
+bool StepRunner::is_done(const StartedStep& step) const {
+  return step.result || executor_.is_done(step.update);
+}
+
+StepResult StepRunner::result(const StartedStep& step) const {
+  return step.result ? *step.result : read(update_, step.update);
 }
 
 double StepRunner::evaluate(const data::Batch& batch) const {
   copy_batch(batch, evaluate_);
-  executor_.run(evaluate_.program);
-  return static_cast<double>(*evaluate_.loss.as<float>());
+  const runtime::Ticket run = executor_.run(evaluate_.program);
+  return static_cast<double>(*executor_.result(run, loss_of_evaluate_).as<float>());
 }
 
 }  // namespace bessemer::train

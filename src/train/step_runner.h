@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "data/loader.h"
 #include "runtime/executor.h"
@@ -17,6 +18,12 @@ struct StepResult {
   bool skipped = false;      // loss or norm not finite: nothing is updated
 };
 
+/// A step that was started.
+struct StartedStep {
+  runtime::Ticket update;
+  std::optional<StepResult> result;  // where it is known already
+};
+
 class StepRunner {
  public:
   /// The executor's plan is one of compile_run and must outlive this. Where it updates with a
@@ -26,8 +33,21 @@ class StepRunner {
   /// Recomputes what derives from parameters; after they were set from outside.
   void refresh() const;
 
-  /// Step number `step`, from 1: it addresses the random numbers. No heap allocation.
-  StepResult run(const data::GlobalBatch& batch, double learning_rate, std::int64_t step) const;
+  /// Starts step number `step`, from 1: it addresses the random numbers. The executor may still be
+  /// at it afterwards, so that the next one can be made ready, and started, beside it. Only a
+  /// speculative step is over: whether it is taken back is decided here. No heap allocation.
+  StartedStep start(const data::GlobalBatch& batch, double learning_rate, std::int64_t step) const;
+
+  /// Whether a step is over. Does not wait.
+  bool is_done(const StartedStep& step) const;
+
+  /// What came of a step; waits for it. Of the last runtime::kRunsKept that were started.
+  StepResult result(const StartedStep& step) const;
+
+  /// Starts a step and waits for it.
+  StepResult run(const data::GlobalBatch& batch, double learning_rate, std::int64_t step) const {
+    return result(start(batch, learning_rate, step));
+  }
 
   /// Sum of the losses over the valid targets of one batch, without training.
   double evaluate(const data::Batch& batch) const;
@@ -36,27 +56,30 @@ class StepRunner {
   using Program = runtime::Executor::ProgramHandle;
   struct BatchPorts {
     Program program;
-    runtime::TensorBytes tokens, targets, positions, visibility, loss_scale, counter, loss;
+    runtime::TensorBytes tokens, targets, positions, visibility, loss_scale, counter, learning_rate;
   };
-  /// A program that tells the clip coefficient of a step, from its norm or by taking it.
+  /// A program that tells what came of a step. Results by number.
   struct Verdict {
     Program program;
-    runtime::TensorBytes loss, norm, coefficient;
-    bool takes_norm = false;
+    runtime::TensorBytes loss_scale, learning_rate;
+    std::size_t loss = 0, norm = 0, coefficient = 0;
   };
+  bool is_delayed() const { return last_.program.valid() && !check_.program.valid(); }
   BatchPorts ports_of(const char* program) const;
   Verdict verdict_of(const char* program) const;
   void copy_batch(const data::Batch& batch, const BatchPorts& ports) const;
   const BatchPorts& ports_for(std::size_t micro_batch, std::size_t count) const;
-  double accumulate(const data::GlobalBatch& batch, std::int64_t step) const;
-  StepResult judge(const Verdict& verdict, double loss, float norm) const;
+  void accumulate(const data::GlobalBatch& batch, double learning_rate, std::int64_t step) const;
+  runtime::Ticket judge(const Verdict& verdict, double loss_scale, double learning_rate) const;
+  StepResult read(const Verdict& verdict, const runtime::Ticket& run) const;
+  float coefficient(const Verdict& verdict, const runtime::Ticket& run) const;
 
   const runtime::Executor& executor_;
   std::uint64_t seed_;
-  Program refresh_;
+  Program refresh_, refresh_rest_;  // of all that derives from parameters; of what updates leave
   BatchPorts first_, next_, last_, evaluate_;  // last_: only where the update runs beside it
   Verdict update_, check_;                     // check_: only of speculative updates
-  runtime::TensorBytes learning_rate_, norm_of_last_;
+  std::size_t loss_of_evaluate_ = 0;
 };
 
 }  // namespace bessemer::train

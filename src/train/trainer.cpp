@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 #include <span>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -22,6 +24,7 @@
 #include "train/compile.h"
 #include "train/corpus.h"
 #include "train/delivery.h"
+#include "train/device_memory.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/machine.h"
@@ -43,9 +46,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+bool is_multiple(std::int64_t step, std::int64_t every) { return every > 0 && step % every == 0; }
 
 // Where the checkpoint to go on from is; nothing for a new run.
 std::optional<fs::path> starting_point(const config::RunConfig& config, const Resume& resume) {
@@ -94,7 +95,9 @@ class Trainer {
         corpus_(std::move(corpus)),
         compiled_(compiled),
         predicted_bytes_(predicted_bytes),
-        executor_(compiled.plan, executor_options(config)),
+        options_(executor_options(config)),
+        device_memory_(options_.cuda_device),
+        executor_(compiled.plan, options_),
         runner_(executor_, config.run.seed),
         steps_(config::total_steps(config)),
         saved_(specs_to_save(compiled.plan)),
@@ -139,23 +142,28 @@ class Trainer {
         corpus_.training,
         loader_options(config_, corpus_, {0, 1, compiled_.micro_batch_size}, state_.next_sequence));
     WaitReport waits(loader.node());
-    while (state_.step < steps_) {
-      const StepMetrics m = step(loader, waits, progress);
-      metrics.write(m);
-      progress.show(m);
-      doubt_calibration(m.mfu);
-      stop_if_hopeless();
-      const bool last = state_.step == steps_;
-      if (due(config_.train.evaluate_every) || (last && config_.train.evaluate_every > 0)) {
+    const auto finish = [&](const RunningStep& running) {
+      report(this->finish(running, loader.node(), waits, progress), metrics, progress);
+    };
+    std::optional<RunningStep> before;
+    for (std::int64_t number = state_.step + 1; number <= steps_; ++number) {
+      RunningStep now = start_step(number, loader, before);
+      const bool last = number == steps_, stopping = stop.asked();
+      if (before) finish(*before);
+      before = std::move(now);
+      const bool is_known = before->step.result.has_value();
+      if (!is_known && !last && !stopping && !something_is_due_after(number)) continue;
+      finish(*before);
+      before.reset();
+      if (is_due(config_.train.evaluate_every) || (last && config_.train.evaluate_every > 0)) {
         progress.clear();
         evaluate_all();
       }
-      if (due(config_.train.sample_every)) {
+      if (is_due(config_.train.sample_every)) {
         progress.clear();
         sample();
       }
-      const bool stopping = stop.asked();
-      if (config_.checkpoint.every > 0 && (due(config_.checkpoint.every) || last || stopping)) {
+      if (config_.checkpoint.every > 0 && (is_due(config_.checkpoint.every) || last || stopping)) {
         save(writer);
       }
       if (stopping && !last) {
@@ -167,6 +175,8 @@ class Trainer {
     }
     writer.wait();
     report_data(waits);
+    const std::string taken = device_memory_.text(compiled_.plan.arena_bytes);
+    if (!taken.empty()) log::info("{}", taken);
     return RunEnd::done;
   }
 
@@ -200,28 +210,66 @@ class Trainer {
     writer.write_now(state_.step, saved_, bytes_of, to_json(state_));
   }
 
-  bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
+  bool is_due(std::int64_t every) const { return is_multiple(state_.step, every); }
 
-  StepMetrics step(data::Loader& loader, WaitReport& waits, ProgressLine& progress) {
-    const auto start = Clock::now();
+  bool something_is_due_after(std::int64_t step) const {
+    for (const std::int64_t every :
+         {config_.train.evaluate_every, config_.train.sample_every, config_.checkpoint.every}) {
+      if (is_multiple(step, every)) return true;
+    }
+    return false;
+  }
+
+  /// A step that was started, and what will be told of it.
+  struct RunningStep {
+    StartedStep step;
+    Clock::time_point start;
+    StepMetrics metrics;
+    data::Wait wait;
+    std::uint64_t next_sequence = 0;  // after it
+  };
+
+  // A wait for data costs nothing while the device is at the step before. Where that one was over,
+  // the wait is a part of its seconds, which go on until it is finished here.
+  RunningStep start_step(std::int64_t number, data::Loader& loader,
+                         std::optional<RunningStep>& before) const {
+    RunningStep now;
+    now.start = Clock::now();
     const data::Loader::Next next = loader.next();
-    StepMetrics m;
-    m.step = state_.step + 1;
-    m.learning_rate = learning_rate(config_.optimizer, m.step, steps_);
-    const StepResult result = runner_.run(next.batch, m.learning_rate, m.step);
+    const bool is_hidden = before && !runner_.is_done(before->step);
+    if (!is_hidden) {
+      RunningStep& waited = before ? *before : now;
+      const double before_that = std::exchange(waited.wait, next.wait).seconds;
+      waited.wait.seconds += before_that;
+      waited.metrics.data_wait_seconds += next.wait_seconds;
+    }
+    now.metrics.step = number;
+    now.metrics.learning_rate = learning_rate(config_.optimizer, number, steps_);
+    now.step = runner_.start(next.batch, now.metrics.learning_rate, number);
+    now.next_sequence = loader.position();
+    return now;
+  }
+
+  // Its seconds are those since the step before was over, or since it was started.
+  StepMetrics finish(const RunningStep& running, const data::Node& node, WaitReport& waits,
+                     ProgressLine& progress) {
+    const StepResult result = runner_.result(running.step);
+    const auto over = Clock::now();
     const std::int64_t tokens = *config_.train.global_batch_size * config_.data.sequence_length;
+    StepMetrics m = running.metrics;
     state_.step = m.step;
     state_.tokens += tokens;
-    state_.next_sequence = loader.position();
+    state_.next_sequence = running.next_sequence;
     state_.skipped += result.skipped ? 1 : 0;
     state_.skipped_in_a_row = result.skipped ? state_.skipped_in_a_row + 1 : 0;
     m.tokens = state_.tokens;
     m.loss = result.loss;
     m.gradient_norm = result.gradient_norm;
     m.skipped = result.skipped;
-    m.data_wait_seconds = next.wait_seconds;
-    m.step_seconds = seconds_since(start);
-    if (const std::string late = waits.add(m.step, next.wait, m.step_seconds); !late.empty()) {
+    m.step_seconds =
+        std::chrono::duration<double>(over - std::max(running.start, last_over_)).count();
+    last_over_ = over;
+    if (const std::string late = waits.add(m.step, running.wait, m.step_seconds); !late.empty()) {
       progress.clear();
       log::warn("{}", late);
     }
@@ -231,14 +279,23 @@ class Trainer {
       m.mfu = m.tokens_per_second * flops_per_token_ / compiled_.plan.machine.matmul_flops(dtype);
     }
     m.peak_bytes_predicted = predicted_bytes_;
-    workers_peak_ = std::max(workers_peak_, loader.node().process_memory());
+    workers_peak_ = std::max(workers_peak_, node.process_memory());
     m.peak_bytes_measured = resident_->look() + workers_peak_;
     return m;
   }
 
-  // Nothing is faster than the measured peak: then the machine was busy when it was measured.
+  void report(const StepMetrics& m, MetricsFile& metrics, ProgressLine& progress) {
+    metrics.write(m);
+    progress.show(m);
+    doubt_calibration(m.mfu);
+    stop_if_hopeless();
+  }
+
+  // Nothing is faster than the measured peak: then the machine was busy when it was measured. But
+  // what multiplies in fp8 may pass the peak of bf16, which it is held against.
   void doubt_calibration(double mfu) {
-    if (mfu <= 1.0 || calibration_doubted_) return;
+    const bool fp8 = config_.precision.recipe == config::Recipe::fp8;
+    if (mfu <= 1.0 || fp8 || calibration_doubted_) return;
     calibration_doubted_ = true;
     log::warn(
         "this step ran at {:.0f}% of the measured peak, so the measurement is too low; measure "
@@ -282,12 +339,15 @@ class Trainer {
   Corpus corpus_;
   const CompiledRun& compiled_;
   std::size_t predicted_bytes_;  // of the process at its peak
+  runtime::ExecutorOptions options_;
+  DeviceMemory device_memory_;
   runtime::Executor executor_;
   StepRunner runner_;
   std::int64_t steps_;
   std::vector<checkpoint::TensorSpec> saved_;
   double flops_per_token_;
   RunState state_;
+  Clock::time_point last_over_;           // when a step was over
   std::optional<ResidentPeak> resident_;  // from the first step on
   std::size_t workers_peak_ = 0;          // of the processes that read data, bytes
   bool calibration_doubted_ = false;

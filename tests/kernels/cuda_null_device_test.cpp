@@ -144,6 +144,24 @@ TEST(NullStream, AnEventIsItsLastRecord) {
   EXPECT_EQ(streams.log, "axyb");
 }
 
+TEST(NullStream, TheHostWaitsForAnEventAndNoLonger) {
+  for (const StreamOrder order : kStreamOrders) {
+    Streams streams(order);
+    const Event event = streams.device->new_event();
+    expect_error([&] { streams.device->wait_for(event); }, "not recorded");
+    streams.work(1, 'a');
+    streams.record(event, 1);
+    streams.work(1, 'b');
+    EXPECT_FALSE(streams.device->is_there(event));
+    EXPECT_EQ(streams.log, "");
+    streams.device->wait_for(event);
+    EXPECT_TRUE(streams.device->is_there(event));
+    EXPECT_EQ(streams.log, "a");
+    streams.record(event, 1);
+    EXPECT_FALSE(streams.device->is_there(event)) << "it is its last record";
+  }
+}
+
 // Streams that would wait for each other: one of the two waits for what is not recorded yet.
 TEST(NullStream, AnEventThatNobodyRecordedIsAnError) {
   Streams streams;

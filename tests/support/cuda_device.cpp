@@ -1,7 +1,5 @@
 #include "support/cuda_device.h"
 
-#include <memory>
-
 #ifndef BESSEMER_CUDA
 #include "kernels/cuda/null/stream.h"
 #endif
@@ -17,14 +15,17 @@ const std::string& why_no_cuda_device() {
   return reason;
 }
 
-kernels::cuda::Device* cuda_device() {
+std::unique_ptr<kernels::cuda::Device> new_cuda_device() {
 #ifdef BESSEMER_CUDA
-  static const std::unique_ptr<kernels::cuda::Device> device =
-      why_no_cuda_device().empty() ? kernels::cuda::open_device(0) : nullptr;
+  return kernels::cuda::open_device(0);
 #else
-  static const std::unique_ptr<kernels::cuda::Device> device =
-      kernels::cuda::null::make_null_device();
+  return kernels::cuda::null::make_null_device();
 #endif
+}
+
+kernels::cuda::Device* cuda_device() {
+  static const std::unique_ptr<kernels::cuda::Device> device =
+      why_no_cuda_device().empty() ? new_cuda_device() : nullptr;
   return device.get();
 }
 

@@ -2,6 +2,7 @@
 // device.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "kernels/cuda/device.h"
@@ -15,6 +16,9 @@ const std::string& why_no_cuda_device();
 /// Null where there is a reason.
 kernels::cuda::Device* cuda_device();
 kernels::cuda::Stream cuda_stream();
+
+/// One of its own, for what uses up streams and memory.
+std::unique_ptr<kernels::cuda::Device> new_cuda_device();
 
 /// Bytes on the device, filled from the host; gone with it.
 class OnDevice {

@@ -49,8 +49,10 @@ class Tensor {
       case DType::boolean: return as<std::uint8_t>()[i];
       case DType::int32: return as<std::int32_t>()[i];
       case DType::int64: return static_cast<double>(as<std::int64_t>()[i]);
-      default: fail("no test access to {}", name_of(type_.dtype));
+      case DType::fp8_e4m3: return static_cast<float>(as<Fp8E4M3>()[i]);
+      case DType::fp8_e5m2: return static_cast<float>(as<Fp8E5M2>()[i]);
     }
+    fail("no test access to {}", name_of(type_.dtype));
   }
 
   void set(std::int64_t i, double value) {
@@ -64,7 +66,8 @@ class Tensor {
       case DType::boolean: as<std::uint8_t>()[i] = static_cast<std::uint8_t>(value); return;
       case DType::int32: as<std::int32_t>()[i] = static_cast<std::int32_t>(value); return;
       case DType::int64: as<std::int64_t>()[i] = static_cast<std::int64_t>(value); return;
-      default: fail("no test access to {}", name_of(type_.dtype));
+      case DType::fp8_e4m3: as<Fp8E4M3>()[i] = Fp8E4M3(static_cast<float>(value)); return;
+      case DType::fp8_e5m2: as<Fp8E5M2>()[i] = Fp8E5M2(static_cast<float>(value)); return;
     }
   }
 

@@ -14,7 +14,7 @@
 
 namespace bessemer::testing {
 
-inline constexpr std::int64_t kVocabulary = 280, kLength = 16, kSequences = 2;
+inline constexpr std::int64_t kVocabulary = 280;
 
 using State = std::map<std::string, std::vector<std::byte>>;
 
@@ -27,7 +27,9 @@ class Stepper {
   Stepper(const config::RunConfig& config, const cost::MachineDescription& machine,
           const runtime::ExecutorOptions& options)
       : config_(config),
-        architecture_(models::resolve(config.model, kVocabulary, kLength)),
+        length_(config.data.sequence_length),
+        sequences_(*config.train.micro_batch_size),
+        architecture_(models::resolve(config.model, kVocabulary, length_)),
         compiled_(compile(machine)),
         executor_(compiled_.plan, options),
         runner_(executor_, 1) {
@@ -39,13 +41,19 @@ class Stepper {
   const plan::Plan& plan() const { return compiled_.plan; }
 
   train::StepResult step(std::int64_t number, double learning_rate) {
+    return result(start(number, learning_rate));
+  }
+
+  train::StartedStep start(std::int64_t number, double learning_rate) {
     data::GlobalBatch batch;
     for (std::int64_t m = 0; m < compiled_.micro_batches; ++m) {
       batch.micro_batches.push_back(micro_batch(100 * number + m));
       batch.valid_tokens += batch.micro_batches.back().valid_tokens;
     }
-    return runner_.run(batch, learning_rate, number);
+    return runner_.start(batch, learning_rate, number);
   }
+  train::StepResult result(const train::StartedStep& step) const { return runner_.result(step); }
+  bool is_done(const train::StartedStep& step) const { return runner_.is_done(step); }
 
   std::vector<std::byte> read(const std::string& name) const {
     std::vector<std::byte> bytes(compiled_.plan.find_tensor(name)->type.bytes());
@@ -81,23 +89,24 @@ class Stepper {
     return train::compile_run(config_, architecture_, machine, passes);
   }
 
-  static data::Batch micro_batch(std::int64_t seed) {
+  data::Batch micro_batch(std::int64_t seed) const {
     const CounterRng rng(static_cast<std::uint64_t>(seed), 0, 0);
     data::Batch batch;
-    for (std::int64_t i = 0; i < kSequences * kLength; ++i) {
+    for (std::int64_t i = 0; i < sequences_ * length_; ++i) {
       const auto token = [&](std::int64_t at) {
         return static_cast<std::int32_t>(rng.word(static_cast<std::uint64_t>(at)) % kVocabulary);
       };
       batch.tokens.push_back(token(i));
       batch.targets.push_back(token(i + 1));
-      batch.positions.push_back(static_cast<std::int32_t>(i % kLength));
-      batch.visibility.insert(batch.visibility.end(), {0, static_cast<std::int32_t>(kLength)});
+      batch.positions.push_back(static_cast<std::int32_t>(i % length_));
+      batch.visibility.insert(batch.visibility.end(), {0, static_cast<std::int32_t>(length_)});
     }
-    batch.valid_tokens = kSequences * kLength;
+    batch.valid_tokens = sequences_ * length_;
     return batch;
   }
 
   config::RunConfig config_;
+  std::int64_t length_, sequences_;
   models::Architecture architecture_;
   train::CompiledRun compiled_;
   runtime::Executor executor_;

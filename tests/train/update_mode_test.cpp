@@ -76,7 +76,6 @@ class DelayedByHand {
     if (!pending_.empty()) apply();
     pending_ = std::move(made);
     pending_rate_ = static_cast<float>(learning_rate);
-    pending_loss_ = static_cast<float>(result.loss);
     for (const std::string& name : updates_.names_of(ir::Role::parameter)) {
       gradients_.executor().write(name, updates_.read(name));
     }
@@ -91,14 +90,14 @@ class DelayedByHand {
     const runtime::Executor& executor = updates_.executor();
     for (const auto& [name, bytes] : pending_) executor.write(name, bytes);
     *executor.data("update", "learning_rate").as<float>() = pending_rate_;
-    *executor.data("update", "loss").as<float>() = pending_loss_;
+    *executor.data("update", "loss_scale").as<double>() = 1;  // of the loss that was carried over
     executor.run("update");
     updates_.refresh();
   }
 
   Stepper gradients_, updates_;
   State pending_;
-  float pending_rate_ = 0, pending_loss_ = 0;
+  float pending_rate_ = 0;
 };
 
 TEST_P(UpdateMode, DelayedIsItsRecurrence) {

@@ -30,4 +30,21 @@ Prepared count_step(const KernelRequest& request) {
   });
 }
 
+Prepared add_loss(const KernelRequest& request) {
+  if (request.operand(0).dtype != DType::fp32) return Declined{"the loss is not fp32"};
+  return make_kernel([is_first = !request.has_operand(1)](const KernelBuffers& buffers) {
+    const double sum = is_first ? 0.0 : *buffers.operand<double>(1);
+    *buffers.result<double>(0) = sum + static_cast<double>(*buffers.operand<float>(0));
+  });
+}
+
+Prepared mean_loss(const KernelRequest& request) {
+  if (request.results[1].dtype != DType::fp32) return Declined{"the mean is not fp32"};
+  return make_kernel([](const KernelBuffers& buffers) {
+    const double mean = *buffers.operand<double>(0) * *buffers.operand<double>(1);
+    *buffers.result<double>(0) = mean;
+    *buffers.result<float>(1) = static_cast<float>(mean);
+  });
+}
+
 }  // namespace bessemer::kernels::cpu

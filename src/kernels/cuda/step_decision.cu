@@ -18,6 +18,17 @@ __global__ void count(const std::int64_t* step, const float* coefficient, std::i
   if (threadIdx.x == 0) *result = std::isnan(*coefficient) ? *step : *step + 1;
 }
 
+__global__ void add(const float* loss, const double* sum, double* result) {
+  if (threadIdx.x == 0) *result = (sum == nullptr ? 0.0 : *sum) + static_cast<double>(*loss);
+}
+
+__global__ void take_mean(const double* sum, const double* scale, double* mean, float* rounded) {
+  if (threadIdx.x != 0) return;
+  const double exact = *sum * *scale;
+  *mean = exact;
+  *rounded = static_cast<float>(exact);
+}
+
 constexpr Grid kOneWarp{1, 1, 1, kWarp};
 
 }  // namespace
@@ -36,6 +47,22 @@ Prepared count_step(const KernelRequest& request) {
   return make_kernel([](const KernelBuffers& buffers) {
     launch(count, kOneWarp, buffers.stream, buffers.operand<std::int64_t>(0),
            buffers.operand<float>(1), buffers.result<std::int64_t>(0));
+  });
+}
+
+Prepared add_loss(const KernelRequest& request) {
+  if (request.operand(0).dtype != DType::fp32) return Declined{"the loss is not fp32"};
+  return make_kernel([is_first = !request.has_operand(1)](const KernelBuffers& buffers) {
+    launch(add, kOneWarp, buffers.stream, buffers.operand<float>(0),
+           is_first ? nullptr : buffers.operand<double>(1), buffers.result<double>(0));
+  });
+}
+
+Prepared mean_loss(const KernelRequest& request) {
+  if (request.results[1].dtype != DType::fp32) return Declined{"the mean is not fp32"};
+  return make_kernel([](const KernelBuffers& buffers) {
+    launch(take_mean, kOneWarp, buffers.stream, buffers.operand<double>(0),
+           buffers.operand<double>(1), buffers.result<double>(0), buffers.result<float>(1));
   });
 }
 

@@ -1,5 +1,6 @@
 // The null device's memory, streams, events and graphs.
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -14,12 +15,18 @@
 namespace bessemer::kernels::cuda::null {
 namespace {
 
+DeviceProperties null_properties() {
+  constexpr std::size_t kMemory = std::size_t{1} << 30;
+  return {"null device", 90, 1, kMemory, kMemory};
+}
+
 struct NullGraph;
 
 /// One time that an event was recorded.
 struct Record {
   const NullGraph* capture;  // in which; null: none
   bool reached = false;
+  std::int64_t work_before = 0;  // pieces of it that were done when it was reached
 };
 
 struct NullEvent {
@@ -41,20 +48,18 @@ bool can_start(const std::deque<Item>& queue) {
   return next.kind != Item::Kind::wait || next.record->reached;
 }
 
-void step(std::deque<Item>& queue) {
-  const Item item = std::move(queue.front());
-  queue.pop_front();
-  if (item.kind == Item::Kind::work) item.work();
-  if (item.kind == Item::Kind::record) item.record->reached = true;
-}
-
-/// Chooses among the queues that can go on.
+/// Chooses among the queues that can go on. Counts the pieces of work that are done.
 class Mixer {
  public:
-  explicit Mixer(StreamOrder order) : order_(order) {}
+  Mixer(StreamOrder order, std::int64_t& work_done) : order_(order), work_done_(work_done) {}
 
   void run_until_empty(Queues& queues, std::size_t wanted) {
-    while (!queues[wanted].empty()) {
+    run_until(queues, [&] { return queues[wanted].empty(); });
+  }
+
+  template <typename Done>
+  void run_until(Queues& queues, const Done& done) {
+    while (!done()) {
       const std::size_t next = choose(queues);
       require(next < queues.size(), "streams wait for each other");
       step(queues[next]);
@@ -76,7 +81,20 @@ class Mixer {
     return count;
   }
 
+  void step(std::deque<Item>& queue) {
+    const Item item = std::move(queue.front());
+    queue.pop_front();
+    if (item.kind == Item::Kind::work) {
+      item.work();
+      ++work_done_;
+    }
+    if (item.kind != Item::Kind::record) return;
+    item.record->reached = true;
+    item.record->work_before = work_done_;
+  }
+
   StreamOrder order_;
+  std::int64_t& work_done_;
   std::size_t turn_ = 0;  // whose it is, in turns
 };
 
@@ -93,14 +111,14 @@ struct NullGraph {
   std::size_t origin;  // the stream that it was begun on
 
   /// Runs all that was captured.
-  void run(StreamOrder order) const {
+  void run(StreamOrder order, std::int64_t& work_done) const {
     Queues left = queues;
     for (const std::deque<Item>& queue : left) {
       for (const Item& item : queue) {
         if (item.kind == Item::Kind::record) item.record->reached = false;
       }
     }
-    Mixer(order).run_until_empty(left, origin);
+    Mixer(order, work_done).run_until_empty(left, origin);
   }
 
   /// Error where the stream that it was begun on does not wait, by itself or through others, for
@@ -141,11 +159,20 @@ struct NullGraph {
 
 class NullDevice final : public Device {
  public:
-  explicit NullDevice(StreamOrder order) : mixer_(order), order_(order) {}
+  explicit NullDevice(StreamOrder order) : mixer_(order, work_done_), order_(order) {}
 
-  DeviceProperties properties() const override { return {"null device", 80, 1, 0, 0}; }
+  DeviceProperties properties() const override {
+    DeviceProperties properties = null_properties();
+    for (const auto& [memory, bytes] : on_device_) properties.free_bytes -= bytes;
+    return properties;
+  }
 
   void* allocate(std::size_t bytes) override {
+    void* const memory = allocate_host(bytes);
+    if (memory != nullptr) on_device_[memory] = bytes;
+    return memory;
+  }
+  void* allocate_host(std::size_t bytes) override {
     require(!capture_, "memory is asked for while a stream is captured");
     if (bytes == 0) return nullptr;
     Memory memory = new_memory(bytes);
@@ -154,8 +181,10 @@ class NullDevice final : public Device {
     memory_.emplace(address, std::move(memory));
     return address;
   }
-  void* allocate_host(std::size_t bytes) override { return allocate(bytes); }
-  void free(void* memory) override { memory_.erase(memory); }
+  void free(void* memory) override {
+    on_device_.erase(memory);
+    memory_.erase(memory);
+  }
   void free_host(void* memory) override { memory_.erase(memory); }
 
   Stream new_stream() override {
@@ -189,7 +218,14 @@ class NullDevice final : public Device {
     require(!captures(stream), "a stream is waited for while it is captured");
     mixer_.run_until_empty(queues_, index_of(stream));
   }
-  double seconds(Event, Event) override { return 0; }
+  void wait_for(Event event) override {
+    const std::shared_ptr<Record> record = recorded(event);
+    mixer_.run_until(queues_, [&] { return record->reached; });
+  }
+  bool is_there(Event event) override { return recorded(event)->reached; }
+  double seconds(Event from, Event to) override {
+    return 1e-6 * static_cast<double>(work_before(to) - work_before(from));
+  }
 
   void begin_capture(Stream stream) override {
     require(!capture_, "a capture within a capture");
@@ -207,7 +243,8 @@ class NullDevice final : public Device {
     return graphs_.back().get();
   }
   void launch(Graph graph, Stream stream) override {
-    push(stream, [this, captured = static_cast<NullGraph*>(graph)] { captured->run(order_); });
+    push(stream,
+         [this, captured = static_cast<NullGraph*>(graph)] { captured->run(order_, work_done_); });
   }
 
   void push(Stream stream, std::function<void()> work) {
@@ -215,6 +252,17 @@ class NullDevice final : public Device {
   }
 
  private:
+  static std::shared_ptr<Record> recorded(Event event) {
+    const std::shared_ptr<Record>& record = static_cast<NullEvent*>(event)->last;
+    require(record != nullptr && record->capture == nullptr,
+            "the host asks for an event that was not recorded on a stream that runs");
+    return record;
+  }
+  static std::int64_t work_before(Event event) {
+    const auto& record = static_cast<NullEvent*>(event)->last;
+    require(record != nullptr && record->reached, "the time of an event that is not there yet");
+    return record->work_before;
+  }
   static std::size_t index_of(Stream stream) { return static_cast<NullStream*>(stream)->index; }
   bool captures(Stream stream) const {
     return capture_ && captured_streams_.contains(index_of(stream));
@@ -225,9 +273,11 @@ class NullDevice final : public Device {
     return queues[index_of(stream)];
   }
 
+  std::int64_t work_done_ = 0;
   Mixer mixer_;
   StreamOrder order_;
   std::map<void*, Memory> memory_;
+  std::map<void*, std::size_t> on_device_;  // bytes of what counts as the device's
   std::vector<std::unique_ptr<NullStream>> streams_;
   std::vector<std::unique_ptr<NullEvent>> events_;
   std::vector<std::unique_ptr<NullGraph>> graphs_;
@@ -236,7 +286,12 @@ class NullDevice final : public Device {
   std::set<std::size_t> captured_streams_;
 };
 
+bool g_is_offered = false;  // OfferNullDevice
+
 }  // namespace
+
+OfferNullDevice::OfferNullDevice() { g_is_offered = true; }
+OfferNullDevice::~OfferNullDevice() { g_is_offered = false; }
 
 std::unique_ptr<Device> make_null_device(StreamOrder order) {
   return std::make_unique<NullDevice>(order);
@@ -261,10 +316,16 @@ void copy(void* to, const void* from, std::size_t bytes, Stream stream) {
   null::queue(stream, [=] { std::memcpy(to, from, bytes); });
 }
 
-Devices find_devices() { return {{}, kWithout}; }
+Devices find_devices() {
+  if (null::g_is_offered) return {{null::null_properties()}, "", ""};
+  return {{}, kWithout, ""};
+}
 
-Survey survey() { return {find_devices(), "", {}}; }
+Survey survey() { return {find_devices(), {}}; }
 
-std::unique_ptr<Device> open_device(int) { throw InputError(kWithout); }
+std::unique_ptr<Device> open_device(int) {
+  if (null::g_is_offered) return null::make_null_device();
+  throw InputError(kWithout);
+}
 
 }  // namespace bessemer::kernels::cuda

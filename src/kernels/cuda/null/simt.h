@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <type_traits>
@@ -19,6 +20,7 @@
 #define __host__
 #define __shared__ static thread_local
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __restrict__ __restrict
 
 namespace bessemer::kernels::cuda {
@@ -109,6 +111,14 @@ inline unsigned match(int value) {
 }
 
 inline BFloat16 to_bf16(float x) { return BFloat16(x); }
+template <typename Format>
+std::uint32_t to_fp8(float x0, float x1, float x2, float x3) {
+  return fp8_codes<Format>(x0, x1, x2, x3);
+}
+template <typename Format>
+void from_fp8(std::uint32_t codes, float (&x)[4]) {
+  fp8_numbers<Format>(codes, x);
+}
 inline float fast_exp2(float x) { return std::exp2(x); }
 
 template <typename T>
