@@ -19,7 +19,15 @@ std::vector<TensorType> infer(const OpUse& use) {
   check.expect(5, {DType::int64, {}});
   check.expect(6, {parameter.dtype, {}});
   for (const auto* name : {"beta1", "beta2", "epsilon", "weight_decay"}) use.attributes.real(name);
-  return {parameter, parameter, parameter};
+  std::vector<TensorType> results{parameter, parameter, parameter};
+  if (use.attributes.find("weight") != nullptr) {
+    const std::string weight = use.attributes.text("weight");
+    const auto dtype = parse_dtype(weight);
+    require(dtype && is_activation(*dtype),
+            "attribute 'weight' is \"{}\", expected the dtype of an activation", weight);
+    results.push_back({*dtype, parameter.shape});
+  }
+  return results;
 }
 
 Work work(const OpUse& use, std::span<const TensorType> results) {
@@ -28,7 +36,10 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 
 std::vector<SplitAxis> sharding(const OpUse& use, std::span<const TensorType> results) {
   std::vector<SplitAxis> axes;
-  for (int d = 0; d < results[0].rank(); ++d) axes.push_back(split(use, {d, d, d, d}, {d, d, d}));
+  for (int d = 0; d < results[0].rank(); ++d) {
+    axes.push_back(split(use, {d, d, d, d}, {d, d, d}));
+    axes.back().result_dims.resize(results.size(), d);
+  }
   return axes;
 }
 

@@ -4,6 +4,7 @@
 #include "passes/differentiate.h"
 #include "passes/merged_step.h"
 #include "passes/speculate_update.h"
+#include "passes/write_weights.h"
 
 namespace bessemer::passes {
 namespace {
@@ -13,11 +14,12 @@ void add_micro_batches(const StepGraphs& step, std::int64_t count, std::vector<i
   if (count > 1 && step.accumulate) graphs.push_back(*step.accumulate);
 }
 
-// Every persistent tensor that the update replaces has a second place.
+// Parameters and state have a second place; the weights are done with when they are replaced.
 std::vector<std::pair<std::string, std::string>> next_places(const ir::Graph& update) {
   std::vector<std::pair<std::string, std::string>> exchanges;
   for (const ir::Output& output : update.outputs()) {
     if (output.kind != ir::Output::Kind::write) continue;
+    if (update.find_input(output.name)->role == ir::Role::weight) continue;
     exchanges.emplace_back(output.name, next_name(output.name));
   }
   return exchanges;
@@ -38,30 +40,38 @@ StepPrograms step_programs(const StepGraphs& step, UpdateMode mode, std::int64_t
   StepPrograms programs;
   std::vector<ir::Graph>& graphs = programs.graphs;
   if (!step.refresh.nodes().empty()) graphs.push_back(step.refresh);
+  const ir::Graph update = runner.run(
+      step.update,
+      {{"write_weights", [&](ir::Graph g) { return write_weights(std::move(g), step.refresh); }}});
+  const ir::Graph rest = rest_of_refresh(step.refresh, update);
   const ir::Graph& accumulate = micro_batches > 1 ? *step.accumulate : step.accumulate_first;
+  const auto add_rest = [&] {
+    if (!rest.nodes().empty()) graphs.push_back(rest);
+  };
   switch (mode) {
     case UpdateMode::synchronous:
       add_micro_batches(step, micro_batches, graphs);
-      graphs.push_back(step.update);
+      graphs.push_back(update);
+      add_rest();
       break;
     case UpdateMode::delayed:
       add_micro_batches(step, micro_batches - 1, graphs);
       graphs.push_back(runner.run(accumulate, {{"delay_update", [&](const ir::Graph& g) {
-                                                  return delay_update(g, step.update, step.refresh,
+                                                  return delay_update(g, update, step.refresh,
                                                                       machine);
                                                 }}}));
-      graphs.push_back(keep_for_next_step(step.update));
-      programs.exchanges = pending_gradients(step.update);
+      graphs.push_back(keep_for_next_step(update));
+      programs.exchanges = pending_gradients(update);
       break;
     case UpdateMode::speculative:
       add_micro_batches(step, micro_batches - 1, graphs);
       graphs.push_back(runner.run(accumulate, {{"speculate_update", [&](const ir::Graph& g) {
-                                                  return speculate_update(g, step.update,
-                                                                          step.refresh);
+                                                  return speculate_update(g, update, step.refresh);
                                                 }}}));
-      graphs.push_back(check_speculation(step.update));
-      graphs.push_back(step.update);
-      programs.exchanges = next_places(step.update);
+      graphs.push_back(check_speculation(update));
+      graphs.push_back(update);
+      add_rest();
+      programs.exchanges = next_places(update);
       break;
   }
   if (step.evaluate) graphs.push_back(*step.evaluate);

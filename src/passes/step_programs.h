@@ -15,13 +15,14 @@ namespace bessemer::passes {
 
 /// Which programs a step has, in which order they run, and what follows:
 ///
-///   synchronous  accumulate_first, accumulate..., update, refresh
+///   synchronous  accumulate_first, accumulate..., update, refresh_rest
 ///   delayed      accumulate_first, accumulate..., accumulate_last, update, exchange
 ///   speculative  accumulate_first, accumulate..., accumulate_last, check, and exchange, or update
-///                and refresh
+///                and refresh_rest
 ///
-/// With accumulate_last, it alone is the step of one micro-batch; and `refresh`, where there is
-/// one, runs once at the start.
+/// With accumulate_last, it alone is the step of one micro-batch. `refresh`, where there is one,
+/// runs once at the start; the update writes the weights that it can (write_weights.h),
+/// refresh_rest makes the others, if there are any.
 struct StepPrograms {
   std::vector<ir::Graph> graphs;
   /// Persistent tensors that change places at the end of a step: plan::PlanOptions::exchanges.

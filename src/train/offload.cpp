@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "passes/join_updates.h"
 #include "plan/report.h"
 #include "runtime/file_rates.h"
 #include "train/machine.h"
@@ -16,6 +17,10 @@ namespace {
 constexpr std::size_t kPartsOfDevice = 8;
 // Of a device whose link takes a tenth of the time: so a tile takes as long as on the processor.
 constexpr std::size_t kTileOfOwnDevice = std::size_t{32} << 20;
+// A matrix of a 7B model's gradients takes 172 MiB: one is used, one arrives, one waits. Of a small
+// device no more than a part.
+constexpr std::size_t kInFlightOfOwnDevice = std::size_t{512} << 20;
+constexpr std::size_t kPartsInFlight = 32;
 constexpr std::size_t kSmallestPart = std::size_t{1} << 20;  // with less, moving is all overhead
 
 ir::Tier tier_of(config::OffloadTier to, const config::MemoryConfig& memory) {
@@ -37,6 +42,14 @@ ir::Tier& tier_for(config::TensorClass what, passes::OffloadOptions& options) {
   return options.activations;
 }
 
+// Bytes on the device that wait for their use or their transport, beside those being used.
+std::size_t in_flight(const config::MemoryConfig& memory, std::size_t fallback,
+                      const cost::MachineDescription& machine) {
+  if (machine.device_memory == 0) return fallback;
+  const std::size_t device = device_budget(budgets_of(memory, machine));
+  return std::clamp(device / kPartsInFlight, fallback, kInFlightOfOwnDevice);
+}
+
 }  // namespace
 
 std::size_t piece_bytes(const config::MemoryConfig& memory) {
@@ -47,6 +60,7 @@ passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::
                                        const cost::MachineDescription& machine) {
   passes::OffloadOptions options;
   if (machine.device_memory > 0) options.tile = kTileOfOwnDevice;
+  options.fetched_ahead = in_flight(memory, options.fetched_ahead, machine);
   if (piece != kWhole) {
     options.largest_fetch = piece;
     options.fetched_ahead = std::min(options.fetched_ahead, piece);
@@ -59,28 +73,40 @@ passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::
   return options;
 }
 
-plan::PlanOptions planning_in_pieces(plan::PlanOptions planning, std::size_t piece) {
-  if (piece != kWhole) planning.stored_behind = std::min(planning.stored_behind, piece);
+plan::PlanOptions planning_moves(plan::PlanOptions planning,
+                                 const passes::OffloadOptions& options) {
+  planning.stored_behind = options.fetched_ahead;
   return planning;
+}
+
+std::vector<passes::Pass> last_passes(const std::vector<const ir::Graph*>& graphs,
+                                      const passes::OffloadOptions& options, bool moves,
+                                      const cost::MachineDescription& machine) {
+  std::vector<passes::Pass> all;
+  if (moves) {
+    all.push_back({"offload", [=, tiers = passes::choose_tiers(graphs, options)](ir::Graph graph) {
+                     return passes::offload(std::move(graph), tiers, options, machine);
+                   }});
+  }
+  if (machine.cpu.device == kernels::Backend::cuda) {
+    all.push_back({"join_updates", passes::join_updates});
+  }
+  return all;
 }
 
 plan::Plan plan_in_tiers(const std::vector<const ir::Graph*>& graphs,
                          const config::MemoryConfig& memory, std::size_t piece,
                          const cost::MachineDescription& machine, passes::Runner& runner,
                          plan::PlanOptions planning) {
-  if (!memory.offload || memory.offload->empty()) {
-    return plan::make_plan(graphs, machine, planning);
-  }
   const passes::OffloadOptions options = offload_options(memory, piece, machine);
-  const passes::TierMap tiers = passes::choose_tiers(graphs, options);
-  const passes::Pass pass{"offload", [&](ir::Graph graph) {
-                            return passes::offload(std::move(graph), tiers, options, machine);
-                          }};
-  std::vector<ir::Graph> moved;
-  for (const ir::Graph* graph : graphs) moved.push_back(runner.run(*graph, {pass}));
+  const bool moves = memory.offload && !memory.offload->empty();
+  const std::vector<passes::Pass> passes = last_passes(graphs, options, moves, machine);
+  if (passes.empty()) return plan::make_plan(graphs, machine, planning);
+  std::vector<ir::Graph> placed;
+  for (const ir::Graph* graph : graphs) placed.push_back(runner.run(*graph, passes));
   std::vector<const ir::Graph*> all;
-  for (const ir::Graph& graph : moved) all.push_back(&graph);
-  return plan::make_plan(all, machine, planning_in_pieces(std::move(planning), piece));
+  for (const ir::Graph& graph : placed) all.push_back(&graph);
+  return plan::make_plan(all, machine, planning_moves(std::move(planning), options));
 }
 
 bool can_tile(const cost::MachineDescription& machine) {

@@ -23,8 +23,14 @@ std::size_t piece_bytes(const config::MemoryConfig& memory);
 passes::OffloadOptions offload_options(const config::MemoryConfig& memory, std::size_t piece,
                                        const cost::MachineDescription& machine);
 
-/// `planning` with what waits to be stored limited to pieces.
-plan::PlanOptions planning_in_pieces(plan::PlanOptions planning, std::size_t piece);
+/// What is done to each of a run's graphs once all of them are known: tensors move, if anything
+/// `moves`, and updates are joined where the device wants it.
+std::vector<passes::Pass> last_passes(const std::vector<const ir::Graph*>& graphs,
+                                      const passes::OffloadOptions& options, bool moves,
+                                      const cost::MachineDescription& machine);
+
+/// `planning` with as much waiting to be stored as may be fetched ahead.
+plan::PlanOptions planning_moves(plan::PlanOptions planning, const passes::OffloadOptions& options);
 
 /// The plan of a run's graphs with their tensors in the tiers that `memory` asks for. The graphs
 /// stay as they are.

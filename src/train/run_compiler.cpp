@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/rounding.h"
 #include "models/model.h"
+#include "passes/chunk.h"
 #include "passes/hoist_weights.h"
 #include "passes/recompute.h"
 #include "passes/step_programs.h"
@@ -30,9 +31,10 @@ passes::RecomputePolicy policy_of(config::Recompute recompute) {
 }
 
 passes::StepOptions step_options(const config::RunConfig& config, std::int64_t micro_batches,
-                                 config::Recompute recompute) {
+                                 config::Recompute recompute, kernels::Backend device) {
   passes::StepOptions options;
-  options.recipe = recipe_of(config.precision.recipe);
+  options.device = device;
+  options.recipe = recipe_of(config.precision);
   options.stash = config.precision.stash == config::Stash::int8 ? passes::StashFormat::int8
                                                                 : passes::StashFormat::same;
   options.accumulates = micro_batches > 1;
@@ -139,10 +141,13 @@ RunCompiler::Graphs& RunCompiler::graphs(const Way& way) {
   const models::BatchShape shape{way.micro_batch_size, config_.data.sequence_length};
   models::Architecture without_dropout = architecture_;
   without_dropout.dropout = 0;
-  const passes::StepOptions options = step_options(config_, made->micro_batches, way.recompute);
+  const passes::StepOptions options =
+      step_options(config_, made->micro_batches, way.recompute, machine_.cpu.device);
+  const auto forward = [&](const models::Architecture& architecture) {
+    return passes::own_head_chunk(models::loss_graph(architecture, shape), machine_.cpu);
+  };
   passes::StepGraphs step =
-      passes::compile_step(models::loss_graph(architecture_, shape),
-                           models::loss_graph(without_dropout, shape), options, runner_);
+      passes::compile_step(forward(architecture_), forward(without_dropout), options, runner_);
   if (config_.train.sample_every > 0) {
     made->sample_cache =
         std::min(architecture_.context, config_.data.sequence_length + config_.train.sample_tokens);
@@ -242,12 +247,12 @@ const RunCompiler::ProgramPrice& RunCompiler::price(const Way& way, const ir::Gr
   const auto [at, fresh] = prices_.try_emplace(key);
   if (!fresh) return at->second;
   ir::Graph graph = program;
-  if (!way.offload.empty()) {
-    const passes::OffloadOptions options = offload_options_of(way);
-    const passes::TierMap tiers = passes::choose_tiers(pointers_to(programs(way).graphs), options);
-    graph = passes::offload(std::move(graph), tiers, options, machine_);
+  const passes::OffloadOptions options = offload_options_of(way);
+  for (const passes::Pass& pass :
+       last_passes(pointers_to(programs(way).graphs), options, !way.offload.empty(), machine_)) {
+    graph = pass.run(std::move(graph));
   }
-  const plan::Plan planned = plan::make_plan({&graph}, machine_, planning_in_pieces({}, way.piece));
+  const plan::Plan planned = plan::make_plan({&graph}, machine_, planning_moves({}, options));
   const plan::Program& lowered = planned.programs[0];
   at->second = {lowered.predicted_seconds(),
                 {lowered.transient_bytes, lowered.host.bytes, lowered.file.bytes},

@@ -52,6 +52,74 @@ TEST_F(CudaAdamW, AgreesWithReference) {
   }
 }
 
+// The weight has the bits of a cast of the new parameter, or of the old one where nothing is
+// changed.
+TEST_F(CudaAdamW, WeightIsTheCastOfTheParameter) {
+  Attributes attributes = kAdamW;
+  attributes.set("weight", std::string("bf16"));
+  for (const Shape& shape : {Shape{}, Shape{5}, Shape{33, 63}, Shape{3, 4099}}) {
+    const TensorType type{DType::fp32, shape}, rounded{DType::bf16, shape};
+    for (const double coefficient : std::vector<double>{1.0, NAN}) {
+      SCOPED_TRACE(fmt::format("{} coefficient {}", to_string(type), coefficient));
+      const Operands in = adamw_operands(type, 3, coefficient);
+      const KernelRun run =
+          run_in_each_thread_order(cuda::adamw_update, in, {type, type, type, rounded}, attributes);
+      const KernelRun plain = run_cuda_kernel(cuda::adamw_update, in, {type, type, type}, kAdamW);
+      const KernelRun cast = run_kernel(reference::cast, {plain.results[0]}, {rounded});
+      for (std::size_t r = 0; r < 3; ++r) {
+        EXPECT_TRUE(same_bits(run.results[r], plain.results[r])) << r;
+      }
+      EXPECT_TRUE(same_bits(run.results[3], cast.results[0]));
+    }
+  }
+}
+
+// Tensors of any sizes, some with a weight, some that decay; and more of them than a launch takes.
+TEST_F(CudaAdamW, OfAllHasTheBitsOfOneByOne) {
+  std::vector<std::int64_t> many(375, 3);
+  many[371] = 8200;
+  for (const std::vector<std::int64_t>& sizes : {{5, 8193, 1, 768, 16384}, many}) {
+    for (const double coefficient : std::vector<double>{0.5, NAN}) {
+      const Operands scalars = adamw_operands({DType::fp32, {1}}, 3, coefficient);
+      Operands all(scalars.begin() + 4, scalars.end());
+      std::vector<TensorType> results, rounded;
+      std::vector<std::int64_t> decays, weights;
+      std::vector<KernelRun> expected;
+      for (const std::int64_t size : sizes) {
+        const TensorType type{DType::fp32, {size}};
+        const Operands one = adamw_operands(type, 3, coefficient);
+        all.insert(all.end(), one.begin(), one.begin() + 4);
+        decays.push_back(size % 2);
+        weights.push_back(size % 3 == 0 ? 0 : 1);
+        Attributes attributes = kAdamW;
+        if (decays.back() == 0) attributes.set("weight_decay", 0.0);
+        std::vector<TensorType> of_one(3, type);
+        results.insert(results.end(), 3, type);
+        if (weights.back() != 0) {
+          attributes.set("weight", std::string("bf16"));
+          rounded.push_back({DType::bf16, type.shape});
+          of_one.push_back(rounded.back());
+        }
+        expected.push_back(run_cuda_kernel(cuda::adamw_update, one, of_one, attributes));
+      }
+      results.insert(results.end(), rounded.begin(), rounded.end());
+      Attributes attributes = kAdamW;
+      attributes.set("weight", std::string("bf16"));
+      attributes.set("decays", decays);
+      attributes.set("weights", weights);
+      const KernelRun run = run_cuda_kernel(cuda::adamw_update_all, all, results, attributes);
+      ASSERT_FALSE(run.declined);
+      std::size_t next_weight = 3 * sizes.size();
+      for (std::size_t i = 0; i < sizes.size(); ++i) {
+        for (std::size_t r = 0; r < expected[i].results.size(); ++r) {
+          const std::size_t at = r < 3 ? 3 * i + r : next_weight++;
+          EXPECT_TRUE(same_bits(run.results[at], expected[i].results[r])) << i << " " << r;
+        }
+      }
+    }
+  }
+}
+
 TEST_F(CudaAdamW, FirstStepFromZeroMovesByTheLearningRate) {
   const TensorType type{DType::fp32, {3}};
   const KernelRun run = run_cuda_kernel(

@@ -45,6 +45,29 @@ TEST(AdamW, AgreesWithReference) {
   }
 }
 
+// The weight has the bits of a cast of the new parameter, or of the old one where nothing is
+// changed.
+TEST(AdamW, WeightIsTheCastOfTheParameter) {
+  Attributes attributes = kAdamW;
+  attributes.set("weight", std::string("bf16"));
+  for (const auto& adamw : {cpu::adamw_update, reference::adamw_update}) {
+    for (const Shape& shape : {Shape{}, Shape{5}, Shape{40, 1001}}) {
+      for (const double coefficient : std::vector<double>{1.0, NAN}) {
+        SCOPED_TRACE(fmt::format("{} {}", to_string(shape), coefficient));
+        const TensorType type{DType::fp32, shape}, rounded{DType::bf16, shape};
+        const Operands in = adamw_operands(type, 3, coefficient);
+        const KernelRun plain = run_kernel(adamw, in, {type, type, type}, kAdamW);
+        const KernelRun run = run_kernel(adamw, in, {type, type, type, rounded}, attributes);
+        const KernelRun cast = run_kernel(reference::cast, {plain.results[0]}, {rounded});
+        for (std::size_t r = 0; r < 3; ++r) {
+          EXPECT_TRUE(same_bits(run.results[r], plain.results[r])) << r;
+        }
+        EXPECT_TRUE(same_bits(run.results[3], cast.results[0]));
+      }
+    }
+  }
+}
+
 TEST(AdamW, FirstStepFromZeroMovesByTheLearningRate) {
   const TensorType type{DType::fp32, {3}}, scalar{DType::fp32, {}};
   const KernelRun run = run_kernel(

@@ -140,12 +140,5 @@ TEST(ReferenceCountStep, CountsUnlessTheCoefficientIsNaN) {
   EXPECT_EQ(count(NAN), (std::int64_t{1} << 60) + 1);
 }
 
-TEST(Reference, NoKernelTakesFp8YetAndSaysSo) {
-  const TensorType type{DType::fp8_e4m3, {2}};
-  const auto run = run_kernel(reference::scale, {Tensor(type)}, {type}, {{"factor", 1.0}});
-  ASSERT_TRUE(run.declined.has_value());
-  EXPECT_NE(run.declined->find("fp8_e4m3[2]"), std::string::npos);
-}
-
 }  // namespace
 }  // namespace bessemer::kernels

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "passes/pipeline.h"
+#include "passes/write_weights.h"
 #include "train/compile.h"
 #include "train/golden.h"
 #include "train/step_runner.h"
@@ -60,7 +61,7 @@ TEST_P(HuggingFace, DecodingAgreesWithWholeSequences) {
   const models::Architecture architecture =
       models::read_hugging_face_config(directory / "config.json");
   passes::Runner runner;
-  const plan::Plan plan = train::compile_generation(architecture, config::Recipe::fp32, kLength,
+  const plan::Plan plan = train::compile_generation(architecture, passes::Recipe::fp32, kLength,
                                                     cost::describe_here(), runner);
   const runtime::Executor executor(plan);
   testing::load_weights(architecture, directory, executor);
@@ -115,7 +116,8 @@ TEST_P(Losses, FollowPyTorchStepByStep) {
   passes::Runner runner;
   const passes::StepGraphs step = passes::compile_step(
       models::loss_graph(architecture, {shape[1], shape[2]}), std::nullopt, options, runner);
-  std::vector<const ir::Graph*> graphs{&step.accumulate_first, &step.update};
+  const ir::Graph update = passes::write_weights(step.update, step.refresh);
+  std::vector<const ir::Graph*> graphs{&step.accumulate_first, &update};
   if (!step.refresh.nodes().empty()) graphs.insert(graphs.begin(), &step.refresh);
   const plan::Plan plan = plan::make_plan(graphs, cost::describe_here());
   const runtime::Executor executor(plan);

@@ -40,6 +40,7 @@ struct AdamWBuffers {
   float* new_parameter;
   float* new_m;
   float* new_v;
+  BFloat16* weight;  // the new parameter rounded; null where nobody wants it
 };
 
 }  // namespace bessemer::kernels::cpu
@@ -69,11 +70,18 @@ void update(const AdamWStep& step, const AdamWBuffers& buffers, std::int64_t beg
     const auto v =
         hn::MulAdd(hn::Mul(g, g), square_weight, hn::Mul(beta2, access.load(buffers.v + i)));
     const auto denominator = hn::MulAdd(hn::Sqrt(v), inverse_root, epsilon);
-    const auto parameter = hn::Mul(access.load(buffers.parameter + i), decay);
-    access.store(hn::NegMulAdd(step_size, hn::Div(m, denominator), parameter),
-                 buffers.new_parameter + i);
+    const auto parameter = hn::NegMulAdd(step_size, hn::Div(m, denominator),
+                                         hn::Mul(access.load(buffers.parameter + i), decay));
+    access.store(parameter, buffers.new_parameter + i);
+    if (buffers.weight != nullptr) access.store(parameter, buffers.weight + i);
     access.store(m, buffers.new_m + i);
     access.store(v, buffers.new_v + i);
+  });
+}
+
+void round_all(const float* x, BFloat16* rounded, std::int64_t begin, std::int64_t end) {
+  for_each_vector(begin, end, [&](std::int64_t i, auto access) {
+    access.store(access.load(x + i), rounded + i);
   });
 }
 
@@ -128,6 +136,7 @@ namespace bessemer::kernels::cpu {
 namespace {
 
 HWY_EXPORT(update);
+HWY_EXPORT(round_all);
 HWY_EXPORT(sum_of_squares);
 
 struct AdamW {
@@ -147,8 +156,9 @@ struct AdamW {
   }
 };
 
-/// Results as the operands were: only copies where they do not share a buffer.
-void keep_unchanged(const KernelBuffers& buffers, std::int64_t elements) {
+/// Results as the operands were: only copies where they do not share a buffer. The weight, if any,
+/// is that of the parameter.
+void keep_unchanged(const KernelBuffers& buffers, std::int64_t elements, bool makes_weight) {
   constexpr std::size_t operand_of[] = {0, 2, 3};
   const auto bytes = elements * static_cast<std::int64_t>(sizeof(float));
   for (std::size_t r = 0; r < 3; ++r) {
@@ -156,6 +166,11 @@ void keep_unchanged(const KernelBuffers& buffers, std::int64_t elements) {
     auto* to = buffers.result<std::byte>(r);
     if (from != to) copy_rows(from, bytes, to, bytes, 1, bytes);
   }
+  if (!makes_weight) return;
+  parallel_for(elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(round_all)
+    (buffers.operand<float>(0), buffers.result<BFloat16>(3), begin, end);
+  });
 }
 
 /// A piece of one operand of global_norm.
@@ -177,16 +192,22 @@ Prepared adamw_update(const KernelRequest& request) {
   }
   const AdamW adamw{request.attributes.real("beta1"), request.attributes.real("beta2"),
                     request.attributes.real("epsilon"), request.attributes.real("weight_decay")};
+  const bool makes_weight = request.results.size() > 3;
+  if (makes_weight && request.results[3].dtype != DType::bf16) {
+    return Declined{
+        fmt::format("the weight is {}; this kernel makes bf16", name_of(request.results[3].dtype))};
+  }
   const std::int64_t elements = request.operand(0).elements();
-  return make_kernel([adamw, elements](const KernelBuffers& buffers) {
+  return make_kernel([adamw, elements, makes_weight](const KernelBuffers& buffers) {
     const float coefficient = *buffers.operand<float>(6);
-    if (std::isnan(coefficient)) return keep_unchanged(buffers, elements);
+    if (std::isnan(coefficient)) return keep_unchanged(buffers, elements, makes_weight);
     const auto step = static_cast<double>(*buffers.operand<std::int64_t>(5));
     const AdamWStep values = adamw.at(double{*buffers.operand<float>(4)}, step, coefficient);
-    const AdamWBuffers pointers{buffers.operand<float>(0), buffers.operand<float>(1),
-                                buffers.operand<float>(2), buffers.operand<float>(3),
-                                buffers.result<float>(0),  buffers.result<float>(1),
-                                buffers.result<float>(2)};
+    const AdamWBuffers pointers{
+        buffers.operand<float>(0), buffers.operand<float>(1),
+        buffers.operand<float>(2), buffers.operand<float>(3),
+        buffers.result<float>(0),  buffers.result<float>(1),
+        buffers.result<float>(2),  makes_weight ? buffers.result<BFloat16>(3) : nullptr};
     parallel_for(elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(update)(values, pointers, begin, end);
     });

@@ -25,6 +25,20 @@ struct Grid {
   std::size_t shared_bytes = 0;
 };
 
+/// Four numbers as Fp8E4M3 or Fp8E5M2, the first in the lowest byte, by the conversions of
+/// base/dtype.h.
+template <typename Format>
+constexpr std::uint32_t fp8_codes(float x0, float x1, float x2, float x3) {
+  const auto code = [](float x) { return std::uint32_t{Format(x).bits}; };
+  return code(x0) | code(x1) << 8 | code(x2) << 16 | code(x3) << 24;
+}
+template <typename Format>
+constexpr void fp8_numbers(std::uint32_t codes, float (&x)[4]) {
+  for (int i = 0; i < 4; ++i) {
+    x[i] = static_cast<float>(Format::from_bits(static_cast<std::uint8_t>(codes >> (8 * i))));
+  }
+}
+
 }  // namespace bessemer::kernels::cuda
 
 #ifdef __CUDACC__
@@ -45,7 +59,9 @@ namespace bessemer::kernels::cuda {
 //   match(value)                                 the lanes whose value is the same, a bit each; all
 //                                                lanes call it
 //   to_bf16(float)                               rounds to nearest, ties to even
-//   fast_exp2(float)                             2^x to within 2 units of the last place
+//   to_fp8<Format>(x0, x1, x2, x3)               what fp8_codes gives, and by one instruction for
+//   two from_fp8<Format>(codes, x)                   numbers what fp8_numbers gives, where a device
+//   has it fast_exp2(float)                             2^x to within 2 units of the last place
 //   shared_memory<T>()                           16-byte aligned
 
 __device__ inline int lane() { return static_cast<int>(threadIdx.x) % kWarp; }

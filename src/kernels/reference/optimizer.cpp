@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "kernels/reference/access.h"
 #include "kernels/reference/reference.h"
@@ -26,24 +29,64 @@ struct AdamW {
   }
 };
 
+/// Where a parameter stands among the operands and results; its gradient, m and v come after it,
+/// the new m and v after the new parameter.
+struct Place {
+  AdamW adamw;
+  std::size_t operand, result;
+  std::optional<std::size_t> weight = {};
+};
+
+struct Scalars {
+  double learning_rate, step, coefficient;
+};
+
+void update(const Place& at, const Scalars& scalars, const Call& call) {
+  Doubles parameter = call.operand(at.operand), m = call.operand(at.operand + 2),
+          v = call.operand(at.operand + 3);
+  const Doubles gradient = call.operand(at.operand + 1);
+  if (!std::isnan(scalars.coefficient)) {
+    for (std::size_t i = 0; i < parameter.size(); ++i) {
+      at.adamw.update(parameter[i], gradient[i] * scalars.coefficient, m[i], v[i],
+                      scalars.learning_rate, scalars.step);
+    }
+  }
+  call.set_result(at.result, parameter);
+  call.set_result(at.result + 1, m);
+  call.set_result(at.result + 2, v);
+  if (!at.weight) return;
+  for (double& p : parameter) p = round_to(call.result_type(at.result).dtype, p);
+  call.set_result(*at.weight, parameter);
+}
+
+AdamW adamw_of(const KernelRequest& request) {
+  return {request.attributes.real("beta1"), request.attributes.real("beta2"),
+          request.attributes.real("epsilon"), request.attributes.real("weight_decay")};
+}
+
 }  // namespace
 
 Prepared adamw_update(const KernelRequest& request) {
-  const AdamW adamw{request.attributes.real("beta1"), request.attributes.real("beta2"),
-                    request.attributes.real("epsilon"), request.attributes.real("weight_decay")};
-  return make_reference(request, [adamw](const Call& call) {
-    Doubles parameter = call.operand(0), m = call.operand(2), v = call.operand(3);
-    const Doubles gradient = call.operand(1);
-    const double learning_rate = call.scalar(4), step = call.scalar(5),
-                 coefficient = call.scalar(6);
-    if (!std::isnan(coefficient)) {
-      for (std::size_t i = 0; i < parameter.size(); ++i) {
-        adamw.update(parameter[i], gradient[i] * coefficient, m[i], v[i], learning_rate, step);
-      }
-    }
-    call.set_result(0, parameter);
-    call.set_result(1, m);
-    call.set_result(2, v);
+  Place place{adamw_of(request), 0, 0};
+  if (request.results.size() > 3) place.weight = 3;
+  return make_reference(request, [place](const Call& call) {
+    update(place, {call.scalar(4), call.scalar(5), call.scalar(6)}, call);
+  });
+}
+
+Prepared adamw_update_all(const KernelRequest& request) {
+  const auto decays = request.attributes.integers("decays");
+  const auto weights = request.attributes.integers("weights");
+  std::size_t next_weight = 3 * decays.size();
+  std::vector<Place> places;
+  for (std::size_t i = 0; i < decays.size(); ++i) {
+    Place& place = places.emplace_back(Place{adamw_of(request), 3 + 4 * i, 3 * i});
+    if (decays[i] == 0) place.adamw.weight_decay = 0;
+    if (weights[i] != 0) place.weight = next_weight++;
+  }
+  return make_reference(request, [places = std::move(places)](const Call& call) {
+    const Scalars scalars{call.scalar(0), call.scalar(1), call.scalar(2)};
+    for (const Place& place : places) update(place, scalars, call);
   });
 }
 
@@ -61,6 +104,20 @@ Prepared count_step(const KernelRequest& request) {
   return make_reference(request, [](const Call& call) {
     const std::int64_t step = *call.buffers().operand<std::int64_t>(0);
     *call.buffers().result<std::int64_t>(0) = std::isnan(call.scalar(1)) ? step : step + 1;
+  });
+}
+
+Prepared add_loss(const KernelRequest& request) {
+  return make_reference(request, [](const Call& call) {
+    call.set_result(0, {(call.has(1) ? call.scalar(1) : 0.0) + call.scalar(0)});
+  });
+}
+
+Prepared mean_loss(const KernelRequest& request) {
+  return make_reference(request, [](const Call& call) {
+    const double mean = call.scalar(0) * call.scalar(1);
+    call.set_result(0, {mean});
+    call.set_result(1, {mean});
   });
 }
 

@@ -1,7 +1,11 @@
 // CUDA's own side of simt.cuh.
 #pragma once
 
+#include <cstdint>
+#include <type_traits>
+
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/driver/check.h"
@@ -46,6 +50,51 @@ __device__ inline BFloat16 to_bf16(float x) {
   rounded.bits = raw.x;
   return rounded;
 }
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+template <typename Format>
+__device__ std::uint32_t to_fp8_pair(float low, float high) {
+  std::uint16_t codes;
+  if constexpr (std::is_same_v<Format, Fp8E4M3>) {
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(codes) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(codes) : "f"(high), "f"(low));
+  }
+  return codes;
+}
+template <typename Format>
+__device__ float2 from_fp8_pair(std::uint32_t codes) {
+  __half2_raw pair;  // which holds both formats exactly
+  const auto low = static_cast<std::uint16_t>(codes);
+  std::uint32_t halves;
+  if constexpr (std::is_same_v<Format, Fp8E4M3>) {
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(low));
+  } else {
+    asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(halves) : "h"(low));
+  }
+  pair.x = static_cast<std::uint16_t>(halves);
+  pair.y = static_cast<std::uint16_t>(halves >> 16);
+  return __half22float2(pair);
+}
+template <typename Format>
+__device__ std::uint32_t to_fp8(float x0, float x1, float x2, float x3) {
+  return to_fp8_pair<Format>(x0, x1) | to_fp8_pair<Format>(x2, x3) << 16;
+}
+template <typename Format>
+__device__ void from_fp8(std::uint32_t codes, float (&x)[4]) {
+  const float2 first = from_fp8_pair<Format>(codes), second = from_fp8_pair<Format>(codes >> 16);
+  x[0] = first.x, x[1] = first.y, x[2] = second.x, x[3] = second.y;
+}
+#else
+template <typename Format>
+__device__ std::uint32_t to_fp8(float x0, float x1, float x2, float x3) {
+  return fp8_codes<Format>(x0, x1, x2, x3);
+}
+template <typename Format>
+__device__ void from_fp8(std::uint32_t codes, float (&x)[4]) {
+  fp8_numbers<Format>(codes, x);
+}
+#endif
 
 __device__ inline float fast_exp2(float x) {
   float power;

@@ -1,10 +1,9 @@
-// AdamW (Loshchilov and Hutter, 2019) and the global norm of the gradients.
+// The global norm of the gradients.
 //
-// The update reads four floats of a parameter and writes three: 28 bytes, each once, in packs of
-// 16. The norm reads every element once, 4 bytes or 2: a block of threads for each kNormBlock
-// elements of each tensor, as many tensors to a launch as its parameters hold; the partial sums are
-// in fp64 and are added by one block, in an order that depends on their number only, whether the
-// tensors came at once (global_norm) or one by one (sum_of_squares, norm_of_sums).
+// It reads every element once, 4 bytes or 2: a block of threads for each kNormBlock elements of
+// each tensor, as many tensors to a launch as its parameters hold; the partial sums are in fp64 and
+// are added by one block, in an order that depends on their number only, whether the tensors came
+// at once (global_norm) or one by one (sum_of_squares, norm_of_sums).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,53 +21,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct AdamW {
-  double beta1, beta2, epsilon, weight_decay;
-};
-
-struct AdamWBuffers {
-  const float *parameter, *gradient, *m, *v;
-  float *new_parameter, *new_m, *new_v;
-  const float* learning_rate;
-  const std::int64_t* step;
-  const float* coefficient;
-};
-
-/// What is the same for all elements of a step.
-struct AdamWStep {
-  float gradient_scale;  // the clip coefficient
-  float decay;           // 1 - learning rate * weight decay
-  float mean_weight;     // 1 - beta1
-  float beta2;
-  float square_weight;            // 1 - beta2
-  float inverse_root_correction;  // 1 / sqrt(1 - beta2^step)
-  float epsilon;
-  float step_size;  // learning rate / (1 - beta1^step)
-};
-
-__device__ double power(double base, std::int64_t exponent) {
-  double result = 1;
-  for (; exponent > 0; exponent /= 2, base *= base) {
-    if (exponent % 2 != 0) result *= base;
-  }
-  return result;
-}
-
-__device__ AdamWStep step_of(const AdamW& adamw, const AdamWBuffers& buffers) {
-  const double learning_rate = *buffers.learning_rate;
-  const std::int64_t step = *buffers.step;
-  AdamWStep s;
-  s.gradient_scale = *buffers.coefficient;
-  s.decay = static_cast<float>(1 - learning_rate * adamw.weight_decay);
-  s.mean_weight = static_cast<float>(1 - adamw.beta1);
-  s.beta2 = static_cast<float>(adamw.beta2);
-  s.square_weight = static_cast<float>(1 - adamw.beta2);
-  s.inverse_root_correction = static_cast<float>(1 / std::sqrt(1 - power(adamw.beta2, step)));
-  s.epsilon = static_cast<float>(adamw.epsilon);
-  s.step_size = static_cast<float>(learning_rate / (1 - power(adamw.beta1, step)));
-  return s;
-}
-
 /// The elements of a pack that begins `left` elements before the end; zeros beyond it.
 template <typename T>
 __device__ Pack<T> load_left(const T* from, std::int64_t left) {
@@ -78,63 +30,6 @@ __device__ Pack<T> load_left(const T* from, std::int64_t left) {
     if (i < left) pack.at[i] = from[i];
   }
   return pack;
-}
-template <typename T>
-__device__ void store_left(T* to, const Pack<T>& pack, std::int64_t left) {
-  if (left >= Pack<T>::kSize) return store_pack(to, pack);
-  for (int i = 0; i < Pack<T>::kSize; ++i) {
-    if (i < left) to[i] = pack.at[i];
-  }
-}
-
-constexpr int kPack = Pack<float>::kSize;
-constexpr int kPacksOfThread = 2;
-
-__device__ void update(const AdamWStep& s, const AdamWBuffers& buffers, std::int64_t first,
-                       std::int64_t left) {
-  Pack<float> parameter = load_left(buffers.parameter + first, left);
-  const Pack<float> gradient = load_left(buffers.gradient + first, left);
-  Pack<float> m = load_left(buffers.m + first, left);
-  Pack<float> v = load_left(buffers.v + first, left);
-  for (int i = 0; i < kPack; ++i) {
-    const float g = gradient.at[i] * s.gradient_scale;
-    m.at[i] += s.mean_weight * (g - m.at[i]);
-    v.at[i] = s.beta2 * v.at[i] + s.square_weight * (g * g);
-    const float denominator = std::sqrt(v.at[i]) * s.inverse_root_correction + s.epsilon;
-    parameter.at[i] = parameter.at[i] * s.decay - s.step_size * (m.at[i] / denominator);
-  }
-  store_left(buffers.new_parameter + first, parameter, left);
-  store_left(buffers.new_m + first, m, left);
-  store_left(buffers.new_v + first, v, left);
-}
-
-/// Results as the operands were: only copies where they do not share a buffer.
-__device__ void keep(const AdamWBuffers& buffers, std::int64_t first, std::int64_t left) {
-  const auto copy_pack = [=](const float* from, float* to) {
-    if (from != to) store_left(to + first, load_left(from + first, left), left);
-  };
-  copy_pack(buffers.parameter, buffers.new_parameter);
-  copy_pack(buffers.m, buffers.new_m);
-  copy_pack(buffers.v, buffers.new_v);
-}
-
-__global__ void __launch_bounds__(kThreads)
-    update_parameters(AdamW adamw, AdamWBuffers buffers, std::int64_t elements) {
-  __shared__ AdamWStep of_block;
-  if (threadIdx.x == 0) of_block = step_of(adamw, buffers);
-  sync_block();
-  const AdamWStep step = of_block;
-  const std::int64_t block = std::int64_t{blockIdx.x} * kThreads * kPacksOfThread;
-  for (int p = 0; p < kPacksOfThread; ++p) {
-    const std::int64_t first =
-        (block + p * kThreads + static_cast<std::int64_t>(threadIdx.x)) * kPack;
-    if (first >= elements) return;
-    if (std::isnan(step.gradient_scale)) {
-      keep(buffers, first, elements - first);
-    } else {
-      update(step, buffers, first, elements - first);
-    }
-  }
 }
 
 /// One operand of the norm. Its partial sums come after those of the operands before it.
@@ -278,7 +173,7 @@ std::int64_t all_sums(const std::vector<NormOperand>& operands) {
   return count;
 }
 
-std::optional<Declined> decline_other_floats(const KernelRequest& request) {
+std::optional<Declined> decline_other_gradients(const KernelRequest& request) {
   for (std::size_t i = 0; i < request.operands.size(); ++i) {
     const DType dtype = request.operand(i).dtype;
     if (dtype == DType::fp32 || dtype == DType::bf16) continue;
@@ -290,30 +185,8 @@ std::optional<Declined> decline_other_floats(const KernelRequest& request) {
 
 }  // namespace
 
-Prepared adamw_update(const KernelRequest& request) {
-  for (std::size_t i = 0; i < 4; ++i) {
-    if (request.operand(i).dtype != DType::fp32) {
-      return Declined{fmt::format("operand {} is {}; this kernel does fp32", i,
-                                  name_of(request.operand(i).dtype))};
-    }
-  }
-  const AdamW adamw{request.attributes.real("beta1"), request.attributes.real("beta2"),
-                    request.attributes.real("epsilon"), request.attributes.real("weight_decay")};
-  const std::int64_t elements = request.operand(0).elements();
-  if (elements == 0) return Declined{"no elements"};
-  const std::int64_t blocks = divide_up(elements, std::int64_t{kThreads} * kPacksOfThread * kPack);
-  return make_kernel([adamw, elements, blocks](const KernelBuffers& buffers) {
-    const AdamWBuffers of{buffers.operand<float>(0),        buffers.operand<float>(1),
-                          buffers.operand<float>(2),        buffers.operand<float>(3),
-                          buffers.result<float>(0),         buffers.result<float>(1),
-                          buffers.result<float>(2),         buffers.operand<float>(4),
-                          buffers.operand<std::int64_t>(5), buffers.operand<float>(6)};
-    launch(update_parameters, Grid{blocks, 1, 1, kThreads}, buffers.stream, adamw, of, elements);
-  });
-}
-
 Prepared sum_of_squares(const KernelRequest& request) {
-  if (auto declined = decline_other_floats(request)) return *declined;
+  if (auto declined = decline_other_gradients(request)) return *declined;
   return make_kernel([operands = operands_of(request, norm_blocks)](const KernelBuffers& buffers) {
     queue_sums(operands, buffers, buffers.result<double>(0));
   });
@@ -337,7 +210,7 @@ Prepared norm_of_sums(const KernelRequest& request) {
 }
 
 Prepared global_norm(const KernelRequest& request) {
-  if (auto declined = decline_other_floats(request)) return *declined;
+  if (auto declined = decline_other_gradients(request)) return *declined;
   if (request.results[0].dtype != DType::fp32) return Declined{"the norm is not fp32"};
   auto operands = operands_of(request, norm_blocks);
   const std::int64_t count = all_sums(operands);
