@@ -183,9 +183,15 @@ void add_optimizer(Table& table) {
 
 void add_machine(Table& table) {
   section(table, "precision", &RunConfig::precision)
-      .choice("recipe", &PrecisionConfig::recipe, kRecipes,
-              "bf16: bf16 arithmetic, fp32 master weights, gradients and sums",
-              "\"fp16\" and \"fp8\" are")
+      .choice(
+          "recipe", &PrecisionConfig::recipe, kRecipes,
+          "tf32: fp32 whose matrices a CUDA device multiplies in TF32, with 10 bits of mantissa "
+          "(on the processor, which has no such units, it is fp32); bf16: bf16 arithmetic, fp32 "
+          "master weights, gradients and sums; fp8: as bf16, but linear layers multiply in 8 bits",
+          "\"fp16\" is")
+      .choice("fp8_scaling", &PrecisionConfig::fp8_scaling, kFp8Scalings,
+              "of recipe fp8: one scale a tensor, by its largest magnitude (current), or one for "
+              "128 elements in a row, 128 x 128 of a weight (block)")
       .choice("stash", &PrecisionConfig::stash, kStashes,
               "what backward takes from forward: same: as it was; int8: in 8 bits, which takes a "
               "third to a half of the memory and changes gradients, not the loss of a step");

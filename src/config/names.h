@@ -27,7 +27,10 @@ inline constexpr Named<Schedule> kSchedules[] = {{Schedule::constant, "constant"
                                                  {Schedule::linear, "linear"},
                                                  {Schedule::cosine, "cosine"},
                                                  {Schedule::wsd, "wsd"}};
-inline constexpr Named<Recipe> kRecipes[] = {{Recipe::fp32, "fp32"}, {Recipe::bf16, "bf16"}};
+inline constexpr Named<Recipe> kRecipes[] = {
+    {Recipe::fp32, "fp32"}, {Recipe::tf32, "tf32"}, {Recipe::bf16, "bf16"}, {Recipe::fp8, "fp8"}};
+inline constexpr Named<Fp8Scaling> kFp8Scalings[] = {{Fp8Scaling::current, "current"},
+                                                     {Fp8Scaling::block, "block"}};
 inline constexpr Named<Stash> kStashes[] = {{Stash::same, "same"}, {Stash::int8, "int8"}};
 inline constexpr Named<MemoryPolicy> kMemoryPolicies[] = {{MemoryPolicy::automatic, "auto"},
                                                           {MemoryPolicy::resident, "resident"}};
@@ -80,6 +83,7 @@ constexpr std::string_view name_of(OnBadRecord v) { return name_in(kOnBadRecords
 constexpr std::string_view name_of(SourceFormat v) { return name_in(kSourceFormats, v); }
 constexpr std::string_view name_of(Tokenize v) { return name_in(kTokenizations, v); }
 constexpr std::string_view name_of(Recipe v) { return name_in(kRecipes, v); }
+constexpr std::string_view name_of(Fp8Scaling v) { return name_in(kFp8Scalings, v); }
 constexpr std::string_view name_of(Stash v) { return name_in(kStashes, v); }
 constexpr std::string_view name_of(MemoryPolicy v) { return name_in(kMemoryPolicies, v); }
 constexpr std::string_view name_of(Recompute v) { return name_in(kRecomputes, v); }

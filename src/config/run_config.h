@@ -31,7 +31,8 @@ enum class RopeScalingType { none, linear, llama3, yarn };
 enum class OptimizerKind { adamw };
 enum class UpdateMode { synchronous, delayed, speculative };
 enum class Schedule { constant, linear, cosine, wsd };  // wsd: warm up, stay, decay
-enum class Recipe { fp32, bf16 };
+enum class Recipe { fp32, tf32, bf16, fp8 };
+enum class Fp8Scaling { current, block };
 enum class Stash { same, int8 };
 enum class Recompute { none, full, selective, automatic };
 enum class MemoryPolicy { automatic, resident };
@@ -210,6 +211,7 @@ struct OptimizerConfig {
 /// [precision].
 struct PrecisionConfig {
   Recipe recipe = Recipe::fp32;
+  Fp8Scaling fp8_scaling = Fp8Scaling::current;  // of recipe fp8
   Stash stash = Stash::same;
   bool operator==(const PrecisionConfig&) const = default;
 };

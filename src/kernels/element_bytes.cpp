@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "base/error.h"
+
 namespace bessemer::kernels {
 namespace {
 
@@ -29,7 +31,7 @@ ElementBytes bytes_of(T value) {
 
 }  // namespace
 
-std::optional<ElementBytes> element_bytes(DType dtype, double value) {
+ElementBytes element_bytes(DType dtype, double value) {
   switch (dtype) {
     case DType::fp64: return bytes_of(value);
     case DType::fp32: return bytes_of(static_cast<float>(value));
@@ -40,10 +42,10 @@ std::optional<ElementBytes> element_bytes(DType dtype, double value) {
     case DType::int32: return bytes_of(to_integer<std::int32_t>(value));
     case DType::int64: return bytes_of(to_integer<std::int64_t>(value));
     case DType::boolean: return bytes_of(static_cast<std::uint8_t>(value != 0));
-    case DType::fp8_e4m3:
-    case DType::fp8_e5m2: break;
+    case DType::fp8_e4m3: return bytes_of(Fp8E4M3(static_cast<float>(value)).bits);
+    case DType::fp8_e5m2: return bytes_of(Fp8E5M2(static_cast<float>(value)).bits);
   }
-  return std::nullopt;
+  fail("unknown dtype {}", static_cast<int>(dtype));
 }
 
 }  // namespace bessemer::kernels

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstddef>
-#include <optional>
 
 #include "base/dtype.h"
 
@@ -12,8 +11,7 @@ namespace bessemer::kernels {
 /// The first size_of(dtype) of them count; the others are 0.
 struct alignas(8) ElementBytes : std::array<std::byte, 8> {};
 
-/// `value` rounded to the dtype; integers are cut towards zero and to what they can hold. Nothing
-/// for the fp8 formats, which no kernel takes.
-std::optional<ElementBytes> element_bytes(DType dtype, double value);
+/// `value` rounded to the dtype; integers are cut towards zero and to what they can hold.
+ElementBytes element_bytes(DType dtype, double value);
 
 }  // namespace bessemer::kernels

@@ -73,6 +73,13 @@ void Checker::expect_dtype(std::size_t i, DType expected) const {
                to_string(type(i)));
 }
 
+void Checker::expect_fp32_or_bf16(std::size_t i) const {
+  if (!has(i)) return;
+  const DType dtype = type(i).dtype;
+  require_that(dtype == DType::fp32 || dtype == DType::bf16, i, "expected fp32 or bf16, found {}",
+               to_string(type(i)));
+}
+
 void Checker::expect_broadcast_pair() const {
   const TensorType& a = floating(0);
   const TensorType& b = floating(1);
@@ -120,6 +127,14 @@ Shape shape_attribute(const Attributes& attributes) {
     elements *= std::max<std::int64_t>(size, 1);
   }
   return shape;
+}
+
+kernels::Fp8Block fp8_block_attribute(const Attributes& attributes, std::string_view name) {
+  const std::string text = attributes.text(name);
+  const auto block = kernels::parse_fp8_block(text);
+  require(block.has_value(),
+          "attribute '{}' is \"{}\", expected \"tensor\", \"1x128\" or \"128x128\"", name, text);
+  return *block;
 }
 
 double probability_attribute(const Attributes& attributes, std::string_view name, double fallback) {

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "kernels/fp8.h"
 #include "ops/builder.h"
 #include "ops/op.h"
 
@@ -51,6 +52,7 @@ class Checker {
   void expect(std::size_t i, const TensorType& expected) const;
   void expect_shape(std::size_t i, const Shape& expected) const;  // in any floating dtype
   void expect_dtype(std::size_t i, DType expected) const;
+  void expect_fp32_or_bf16(std::size_t i) const;
 
   /// a and b of add and multiply: b is a suffix of a, in a's dtype or the S that belongs to it.
   void expect_broadcast_pair() const;
@@ -77,6 +79,8 @@ std::int64_t dim_attribute(const Attributes& attributes, std::int64_t rank);
 std::vector<std::int64_t> dims_attribute(const Attributes& attributes, std::int64_t rank);
 /// Sizes not below 0 whose product is within bounds.
 Shape shape_attribute(const Attributes& attributes);
+/// What shares a scale in fp8: "tensor", "1x128" or "128x128".
+kernels::Fp8Block fp8_block_attribute(const Attributes& attributes, std::string_view name);
 /// In [0, 1).
 double probability_attribute(const Attributes& attributes, std::string_view name, double fallback);
 

@@ -2,7 +2,6 @@
 
 #include <map>
 
-#include "base/error.h"
 #include "ops/builder.h"
 
 namespace bessemer::passes {
@@ -134,16 +133,18 @@ class Lowering {
   std::map<std::pair<ValueId, DType>, ValueId> casts_;
 };
 
-}  // namespace
-
-Recipe parse_recipe(std::string_view name) {
-  if (name == "fp32") return Recipe::fp32;
-  if (name == "bf16") return Recipe::bf16;
-  fail_input("precision.recipe '{}': expected fp32 or bf16", name);
+ir::Graph in_tf32(ir::Graph graph) {
+  for (ir::Node& node : graph.nodes()) {
+    if (multiplies_matrices(node) || head_operand(node) >= 0) node.attributes.set("tf32", true);
+  }
+  return graph;
 }
+
+}  // namespace
 
 ir::Graph set_precision(ir::Graph graph, Recipe recipe) {
   if (recipe == Recipe::fp32) return graph;
+  if (recipe == Recipe::tf32) return in_tf32(std::move(graph));
   return ir::without_dead_nodes(Lowering(graph).run());
 }
 

@@ -81,7 +81,8 @@ epsilon = 1e-10
 weight_decay = 0.0
 gradient_clip = 2
 [precision]
-recipe = "bf16"
+recipe = "fp8"
+fp8_scaling = "block"
 stash = "int8"
 [checkpoint]
 every = 1

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/cuda/simt.cuh"
 #include "kernels/kernel.h"
@@ -62,7 +63,7 @@ __device__ void store_wide(T* to, const Wide& wide, std::int64_t count) {
 
 /// `make` called with a value of the element type: of fp32 or bf16.
 template <typename Make>
-Prepared of_dtype(DType dtype, Make make) {
+std::invoke_result_t<Make, float> of_dtype(DType dtype, Make make) {
   return dtype == DType::bf16 ? make(BFloat16()) : make(float());
 }
 

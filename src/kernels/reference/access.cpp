@@ -30,6 +30,8 @@ double widen(Stored value) {
 }
 double widen(BFloat16 value) { return static_cast<float>(value); }
 double widen(Float16 value) { return static_cast<float>(value); }
+double widen(Fp8E4M3 value) { return static_cast<float>(value); }
+double widen(Fp8E5M2 value) { return static_cast<float>(value); }
 
 // The largest and the smallest int64 are no doubles, hence the comparison before the conversion.
 template <typename Integer>
@@ -45,7 +47,8 @@ Integer saturate(double value) {
 
 template <typename Stored>
 Stored narrow(double value) {
-  if constexpr (std::is_same_v<Stored, BFloat16> || std::is_same_v<Stored, Float16>) {
+  if constexpr (std::is_same_v<Stored, BFloat16> || std::is_same_v<Stored, Float16> ||
+                std::is_same_v<Stored, Fp8E4M3> || std::is_same_v<Stored, Fp8E5M2>) {
     return Stored(round_to_odd(value));
   } else if constexpr (std::is_same_v<Stored, bool>) {
     return value != 0;
@@ -69,15 +72,13 @@ auto with_type(DType dtype, const Use& use) {
     case DType::int32: return use(std::int32_t{});
     case DType::int64: return use(std::int64_t{});
     case DType::boolean: return use(bool{});
-    case DType::fp8_e4m3:
-    case DType::fp8_e5m2: break;
+    case DType::fp8_e4m3: return use(Fp8E4M3{});
+    case DType::fp8_e5m2: return use(Fp8E5M2{});
   }
-  fail("no kernel takes {}", name_of(dtype));
+  fail("unknown dtype {}", static_cast<int>(dtype));
 }
 
 }  // namespace
-
-bool is_accessible(DType dtype) { return dtype != DType::fp8_e4m3 && dtype != DType::fp8_e5m2; }
 
 double round_to(DType dtype, double value) {
   return with_type(dtype, [&](auto zero) { return widen(narrow<decltype(zero)>(value)); });

@@ -14,9 +14,6 @@ namespace bessemer::kernels::reference {
 
 using Doubles = std::vector<double>;
 
-/// Whether load and store know the dtype: all but the fp8 formats.
-bool is_accessible(DType dtype);
-
 /// `value` rounded to `dtype` and back. Integers truncate and saturate, NaN becomes 0.
 double round_to(DType dtype, double value);
 
@@ -63,16 +60,10 @@ class Call {
   const KernelBuffers& buffers_;
 };
 
-/// Wraps `void body(const Call&)`. Declines only dtypes that no kernel takes (fp8).
+/// Wraps `void body(const Call&)`.
 template <typename Body>
 Prepared make_reference(const KernelRequest& request, Body body) {
   Signature signature(request);
-  for (const auto& type : signature.operands) {
-    if (type && !is_accessible(type->dtype)) return Declined{"no kernel takes " + to_string(*type)};
-  }
-  for (const TensorType& type : signature.results) {
-    if (!is_accessible(type.dtype)) return Declined{"no kernel takes " + to_string(type)};
-  }
   return make_kernel([signature = std::move(signature), body = std::move(body)](
                          const KernelBuffers& buffers) { body(Call(signature, buffers)); });
 }

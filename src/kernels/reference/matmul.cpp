@@ -21,8 +21,14 @@ struct Matrices {
 
 struct MatmulAttributes {
   bool transpose_a, transpose_b;
-  ScalarFunction activation;
+  std::string activation;
 };
+
+/// activation(sum of element e), or the sum times gelu's derivative at operand 4.
+double epilogue(const MatmulAttributes& attributes, double sum, const Doubles& x, std::size_t e) {
+  if (attributes.activation == "gelu_tanh_grad") return sum * gelu_tanh_derivative(x[e]);
+  return activation_named(attributes.activation)(sum);
+}
 
 void run_matmul(const Call& call, const MatmulAttributes& attributes) {
   const TensorType& type_a = call.type(0);
@@ -35,6 +41,7 @@ void run_matmul(const Call& call, const MatmulAttributes& attributes) {
   const Matrices b{values_b, type_b.dim(-1), type_b.rank() == 2 ? 0 : inner * columns,
                    attributes.transpose_b};
   const Doubles bias = call.has(2) ? call.operand(2) : Doubles(static_cast<std::size_t>(columns));
+  const Doubles x = call.has(4) ? call.operand(4) : Doubles();
   Doubles y = call.operand_or_zeros(3, 0);
   for (std::size_t e = 0; e < y.size(); ++e) {
     const auto element = static_cast<std::int64_t>(e);
@@ -43,7 +50,7 @@ void run_matmul(const Call& call, const MatmulAttributes& attributes) {
     const std::int64_t matrix = element / (columns * rows);
     double sum = bias[static_cast<std::size_t>(j)];
     for (std::int64_t k = 0; k < inner; ++k) sum += a.at(matrix, i, k) * b.at(matrix, k, j);
-    y[e] += attributes.activation(sum);
+    y[e] += epilogue(attributes, sum, x, e);
   }
   call.set_result(0, y);
 }
@@ -100,10 +107,9 @@ Prepared matmul_tile(const KernelRequest& request) {
 }
 
 Prepared matmul(const KernelRequest& request) {
-  const MatmulAttributes attributes{
-      request.attributes.boolean("transpose_a", false),
-      request.attributes.boolean("transpose_b", false),
-      activation_named(request.attributes.text("activation", "none"))};
+  const MatmulAttributes attributes{request.attributes.boolean("transpose_a", false),
+                                    request.attributes.boolean("transpose_b", false),
+                                    request.attributes.text("activation", "none")};
   return make_reference(request, [attributes](const Call& call) { run_matmul(call, attributes); });
 }
 

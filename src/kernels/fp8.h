@@ -1,0 +1,94 @@
+// Tensors in 8-bit floating point with scales: the formats of `amax`, `quantize_fp8` and
+// `scaled_matmul` (Micikevicius et al., "FP8 formats for deep learning", 2022; blocks as in
+// DeepSeek-AI, "DeepSeek-V3 technical report", 2024, section 3.3). Semantics: docs/ops.md.
+//
+// A tensor is seen as a matrix [rows, columns], all leading dimensions its rows; columns are what a
+// product reduces. An element q with scale s stands for q * s. One scale serves
+//
+//   tensor    all:                      fp32 []
+//   1x128     128 columns of one row:   fp32 [columns / 128, rows]
+//   128x128   a square:                 fp32 [rows / 128, columns / 128 rounded up to 4]
+//
+// which is how cuBLASLt reads them (CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F, _VEC128_32F and
+// _BLK128x128_32F). What pads the last is 1.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "base/dtype.h"
+#include "base/rounding.h"
+#include "base/tensor_type.h"
+
+namespace bessemer::kernels {
+
+inline constexpr std::int64_t kFp8Block = 128;
+
+/// What shares a scale.
+enum class Fp8Block : std::uint8_t { tensor, row, square };
+
+/// "tensor", "1x128", "128x128".
+constexpr std::optional<Fp8Block> parse_fp8_block(std::string_view name) {
+  if (name == "tensor") return Fp8Block::tensor;
+  if (name == "1x128") return Fp8Block::row;
+  if (name == "128x128") return Fp8Block::square;
+  return std::nullopt;
+}
+
+/// "e4m3", "e5m2".
+constexpr std::optional<DType> parse_fp8_format(std::string_view name) {
+  if (name == "e4m3") return DType::fp8_e4m3;
+  if (name == "e5m2") return DType::fp8_e5m2;
+  return std::nullopt;
+}
+
+/// All dimensions but the last as rows.
+struct MatrixSize {
+  std::int64_t rows, columns;
+};
+inline MatrixSize matrix_size(const TensorType& type) {
+  std::int64_t rows = 1;
+  for (std::size_t d = 0; d + 1 < type.shape.size(); ++d) rows *= type.shape[d];
+  return {rows, type.shape.back()};
+}
+
+inline Shape fp8_scale_shape(Fp8Block block, MatrixSize size) {
+  if (block == Fp8Block::row) return {size.columns / kFp8Block, size.rows};
+  if (block == Fp8Block::square) {
+    return {size.rows / kFp8Block, round_up(size.columns / kFp8Block, std::int64_t{4})};
+  }
+  return {};
+}
+
+/// Where the scale of element (row, column) lies.
+constexpr std::int64_t fp8_scale_index(Fp8Block block, MatrixSize size, std::int64_t row,
+                                       std::int64_t column) {
+  if (block == Fp8Block::row) return column / kFp8Block * size.rows + row;
+  if (block == Fp8Block::square) {
+    const std::int64_t width = round_up(size.columns / kFp8Block, std::int64_t{4});
+    return row / kFp8Block * width + column / kFp8Block;
+  }
+  return 0;
+}
+
+constexpr float largest_fp8(DType format) {
+  return format == DType::fp8_e4m3 ? Fp8E4M3::largest() : Fp8E5M2::largest();
+}
+
+/// What quantizes and dequantizes numbers up to `amax`. An element is the fp32 product
+/// x * inverse, rounded to the format: every kernel gives the same bits. Where amax is not finite,
+/// the scale is not either, and so is all that is made with it.
+struct Fp8Scale {
+  float scale;    // q * scale ~ x
+  float inverse;  // 1 / scale, finite
+};
+constexpr Fp8Scale fp8_scale(float amax, float largest) {
+  if (amax == 0.0f) return {1.0f, 1.0f};
+  constexpr float kSmallestNormal = 0x1p-126f;
+  const float quotient = amax / largest;
+  const float scale = quotient < kSmallestNormal ? kSmallestNormal : quotient;
+  return {scale, 1.0f / scale};
+}
+
+}  // namespace bessemer::kernels

@@ -1,0 +1,133 @@
+#include "kernels/fp8.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/reference/access.h"
+#include "kernels/reference/reference.h"
+
+namespace bessemer::kernels::reference {
+namespace {
+
+Fp8Block block_attribute(const KernelRequest& request, std::string_view name) {
+  const auto block = parse_fp8_block(request.attributes.text(name));
+  require(block.has_value(), "attribute '{}' names no block", name);
+  return *block;
+}
+
+double largest_magnitude(const Doubles& values) {
+  double largest = 0;
+  for (const double value : values) {
+    if (std::isnan(value)) return value;
+    largest = std::max(largest, std::abs(value));
+  }
+  return largest;
+}
+
+Doubles transposed(const Doubles& x, MatrixSize size) {
+  Doubles y(x.size());
+  for (std::int64_t i = 0; i < size.rows; ++i) {
+    for (std::int64_t j = 0; j < size.columns; ++j) {
+      y[static_cast<std::size_t>(j * size.rows + i)] =
+          x[static_cast<std::size_t>(i * size.columns + j)];
+    }
+  }
+  return y;
+}
+
+struct Quantized {
+  Doubles q, scale;
+};
+
+// Of a matrix; `amax` counts where one scale serves the whole.
+Quantized quantize(const Doubles& x, MatrixSize size, Fp8Block block, DType format, double amax) {
+  const auto scales =
+      static_cast<std::size_t>(TensorType{DType::fp32, fp8_scale_shape(block, size)}.elements());
+  Doubles largest(scales, 0.0);
+  const auto scale_of = [&](std::size_t element) {
+    const auto e = static_cast<std::int64_t>(element);
+    return static_cast<std::size_t>(
+        fp8_scale_index(block, size, e / size.columns, e % size.columns));
+  };
+  for (std::size_t e = 0; e < x.size(); ++e) {
+    double& of_block = largest[scale_of(e)];
+    if (!(std::abs(x[e]) <= of_block) && !std::isnan(of_block)) of_block = std::abs(x[e]);
+  }
+  if (block == Fp8Block::tensor) largest[0] = amax;
+  Quantized result{Doubles(x.size()), Doubles(scales)};
+  const auto scaling = [&](std::size_t i) {
+    return fp8_scale(static_cast<float>(largest[i]), largest_fp8(format));
+  };
+  for (std::size_t i = 0; i < scales; ++i) result.scale[i] = scaling(i).scale;
+  for (std::size_t e = 0; e < x.size(); ++e) {
+    result.q[e] = static_cast<float>(x[e]) * scaling(scale_of(e)).inverse;
+  }
+  return result;
+}
+
+Doubles dequantized(const Doubles& q, const Doubles& scale, MatrixSize size, Fp8Block block) {
+  Doubles x(q.size());
+  for (std::size_t e = 0; e < q.size(); ++e) {
+    const auto i = static_cast<std::int64_t>(e);
+    const auto at = fp8_scale_index(block, size, i / size.columns, i % size.columns);
+    x[e] = q[e] * scale[static_cast<std::size_t>(at)];
+  }
+  return x;
+}
+
+void run_product(const Call& call, Fp8Block block_a, Fp8Block block_b) {
+  const MatrixSize size_a = matrix_size(call.type(0)), size_b = matrix_size(call.type(2));
+  const Doubles a = dequantized(call.operand(0), call.operand(1), size_a, block_a);
+  const Doubles b = dequantized(call.operand(2), call.operand(3), size_b, block_b);
+  const std::int64_t columns = size_b.rows, inner = size_a.columns;
+  const Doubles bias = call.has(4) ? call.operand(4) : Doubles(static_cast<std::size_t>(columns));
+  Doubles y = call.operand_or_zeros(5, 0);
+  for (std::size_t e = 0; e < y.size(); ++e) {
+    const auto i = static_cast<std::int64_t>(e) / columns;
+    const auto j = static_cast<std::int64_t>(e) % columns;
+    const double* row = a.data() + i * inner;
+    const double* column = b.data() + j * inner;
+    double sum = bias[static_cast<std::size_t>(j)];
+    for (std::int64_t k = 0; k < inner; ++k) sum += row[k] * column[k];
+    y[e] += sum;
+  }
+  call.set_result(0, y);
+}
+
+}  // namespace
+
+Prepared amax(const KernelRequest& request) {
+  return make_reference(
+      request, [](const Call& call) { call.set_result(0, {largest_magnitude(call.operand(0))}); });
+}
+
+Prepared quantize_fp8(const KernelRequest& request) {
+  const Fp8Block block = block_attribute(request, "block");
+  const bool transpose = request.attributes.boolean("transposed", false);
+  const bool measure = request.attributes.boolean("measure", false);
+  return make_reference(request, [block, transpose, measure](const Call& call) {
+    const MatrixSize size = matrix_size(call.type(0));
+    const DType format = call.result_type(0).dtype;
+    const double amax = call.has(1) ? call.scalar(1) : 0;
+    const Doubles x = call.operand(0);
+    std::size_t result = 0;
+    const Quantized straight = quantize(x, size, block, format, amax);
+    call.set_result(result++, straight.q);
+    call.set_result(result++, straight.scale);
+    if (transpose) {
+      const Quantized turned =
+          quantize(transposed(x, size), {size.columns, size.rows}, block, format, amax);
+      call.set_result(result++, turned.q);
+      if (block != Fp8Block::tensor) call.set_result(result++, turned.scale);
+    }
+    if (measure) call.set_result(result, {largest_magnitude(x)});
+  });
+}
+
+Prepared scaled_matmul(const KernelRequest& request) {
+  const Fp8Block a = block_attribute(request, "block_a"), b = block_attribute(request, "block_b");
+  return make_reference(request, [a, b](const Call& call) { run_product(call, a, b); });
+}
+
+}  // namespace bessemer::kernels::reference

@@ -1,0 +1,238 @@
+// fp8 on a CUDA device: quantizing has the very bits of the reference; products by the device's own
+// arithmetic, and by bf16 where it has none, are close to the reference's.
+#include <cmath>
+#include <limits>
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/fp8.h"
+#include "kernels/reference/reference.h"
+#include "support/cuda_test.h"
+#include "support/thread_orders.h"
+
+namespace bessemer::testing {
+namespace {
+
+namespace cuda = kernels::cuda;
+namespace reference = kernels::reference;
+using kernels::Fp8Block;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+const char* kBlocks[] = {"tensor", "1x128", "128x128"};
+
+Fp8Block block_of(const std::string& name) { return *kernels::parse_fp8_block(name); }
+
+class CudaFp8 : public CudaTest {};
+
+Tensor of_every_size(const TensorType& type) {
+  Tensor x = normal(type, 9);
+  for (std::int64_t i = 0; i < x.size(); ++i) {
+    x.set(i, i % 11 == 8 ? 0.0 : x.get(i) * std::exp2(i / 24 % 40 - 30));
+  }
+  return x;
+}
+
+TEST_F(CudaFp8, AmaxIsTheLargestMagnitude) {
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    for (const Shape& shape : std::vector<Shape>{{}, {0}, {7}, {3, 67}, {4, 4096}, {70, 1024}}) {
+      Tensor x = normal({dtype, shape}, 4);
+      const auto expect = [&](const std::string& what) {
+        expect_same_bits({cuda::amax, reference::amax, {x}, {{DType::fp32, {}}}, {}, {}},
+                         what + to_string(x.type()));
+      };
+      expect("");
+      if (x.size() == 0) continue;
+      x.set(x.size() - 1, -100);
+      expect("the last ");
+      x.set(x.size() / 2, -kInfinity);
+      expect("an infinity in ");
+      x.set(0, std::nan(""));
+      const KernelRun run = run_cuda_kernel(cuda::amax, {x}, {{DType::fp32, {}}});
+      EXPECT_TRUE(std::isnan(run.results[0].get(0))) << "a NaN in " << to_string(x.type());
+    }
+  }
+}
+
+/// A use of quantize_fp8 with all its results.
+ExactCase quantizing(const Tensor& x, const std::string& format, const std::string& block,
+                     bool transposed, bool measured) {
+  const kernels::MatrixSize size = kernels::matrix_size(x.type());
+  const kernels::MatrixSize turned{size.columns, size.rows};
+  const DType dtype = *kernels::parse_fp8_format(format);
+  ExactCase c{
+      cuda::quantize_fp8,
+      reference::quantize_fp8,
+      {x},
+      {{dtype, x.type().shape}, {DType::fp32, kernels::fp8_scale_shape(block_of(block), size)}},
+      {{"format", format}, {"block", block}, {"transposed", transposed}, {"measure", measured}},
+      {}};
+  if (block == "tensor") c.operands.emplace_back(of({DType::fp32, {}}, {3}));
+  if (transposed) {
+    c.results.push_back({dtype, {turned.rows, turned.columns}});
+    if (block != "tensor") {
+      c.results.push_back({DType::fp32, kernels::fp8_scale_shape(block_of(block), turned)});
+    }
+  }
+  if (measured) c.results.push_back({DType::fp32, {}});
+  return c;
+}
+
+struct Matrix {
+  Shape shape;
+  bool in_blocks, turned_in_blocks;  // of 128: along its rows, and both ways
+};
+// Tiles that end early and whole ones, more than one each way, one row, widths of models.
+const std::vector<Matrix> kMatrices{
+    {{3, 38}, false, false},    {{2, 3, 80}, false, false},  {{48, 80}, false, false},
+    {{144, 272}, false, false}, {{1, 768}, true, false},     {{130, 256}, true, false},
+    {{128, 128}, true, true},   {{2, 128, 384}, true, true}, {{128, 768}, true, true},
+    {{640, 128}, true, true},
+};
+
+TEST_F(CudaFp8, QuantizesAsTheReferenceDoes) {
+  for (const Matrix& matrix : kMatrices) {
+    for (const char* block : kBlocks) {
+      for (const bool more : {false, true}) {  // the transpose, and the amax
+        const bool needs_both = more || block_of(block) == Fp8Block::square;
+        const bool fits = needs_both ? matrix.turned_in_blocks : matrix.in_blocks;
+        if (block_of(block) != Fp8Block::tensor && !fits) continue;
+        for (const DType dtype : {DType::fp32, DType::bf16}) {
+          const Tensor x = of_every_size({dtype, matrix.shape});
+          const char* format = dtype == DType::bf16 ? "e4m3" : "e5m2";
+          expect_same_bits(quantizing(x, format, block, more, more),
+                           to_string(x.type()) + " by " + block);
+        }
+      }
+    }
+  }
+}
+
+// A block of zeros, of numbers too small for the inverse of their scale, and what is not finite.
+TEST_F(CudaFp8, BlocksAtTheEndsOfTheRange) {
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    Tensor x = normal({dtype, {128, 384}}, 2);
+    for (std::int64_t row = 0; row < 128; ++row) {
+      for (std::int64_t column = 0; column < 256; ++column) {
+        const std::int64_t i = row * 384 + column;
+        x.set(i, column < 128 ? 0.0 : x.get(i) * 0x1p-140);
+      }
+    }
+    for (const char* block : kBlocks) {
+      expect_same_bits(quantizing(x, "e4m3", block, true, true), block);
+    }
+    x.set(5 * 384 + 300, -kInfinity);
+    for (const char* block : kBlocks) {
+      expect_same_bits(quantizing(x, "e5m2", block, true, true), std::string("infinity, ") + block);
+    }
+  }
+}
+
+// Every bf16 number, and so every tie: what a device rounds by one instruction has the bits of
+// base/dtype.h.
+TEST_F(CudaFp8, RoundsEveryNumberAlike) {
+  Tensor x({DType::bf16, {256, 256}});
+  for (std::int64_t i = 0; i < x.size(); ++i)
+    x.as<BFloat16>()[i].bits = static_cast<std::uint16_t>(i);
+  for (const char* format : {"e4m3", "e5m2"}) {
+    ExactCase c = quantizing(x, format, "tensor", true, false);
+    c.operands[1] =
+        of({DType::fp32, {}}, {kernels::largest_fp8(*kernels::parse_fp8_format(format))});
+    expect_same_bits(c, format);  // with a scale of 1
+  }
+}
+
+struct Scaled {
+  const char* block_a;
+  const char* block_b;
+  const char* format_a;
+  std::int64_t m, n, k;
+};
+const std::vector<Scaled> kProducts{
+    {"tensor", "tensor", "e4m3", 16, 48, 80},      {"tensor", "tensor", "e5m2", 64, 32, 768},
+    {"tensor", "tensor", "e5m2", 1, 7, 38},        {"1x128", "128x128", "e4m3", 16, 128, 384},
+    {"1x128", "1x128", "e4m3", 32, 16, 256},       {"128x128", "1x128", "e4m3", 128, 16, 128},
+    {"128x128", "128x128", "e4m3", 128, 128, 128},
+};
+
+void push_quantized(Operands& operands, const Shape& shape, std::uint64_t seed,
+                    const std::string& format, const std::string& block) {
+  ExactCase c = quantizing(normal({DType::fp32, shape}, seed), format, block, false, false);
+  const KernelRun run = run_kernel(c.reference, c.operands, c.results, c.attributes);
+  for (const Tensor& result : run.results) operands.emplace_back(result);
+}
+
+struct Epilogue {
+  DType result;
+  std::optional<DType> bias;
+  bool addend;
+};
+const Epilogue kEpilogues[] = {
+    {DType::bf16, std::nullopt, false}, {DType::fp32, std::nullopt, true},
+    {DType::bf16, DType::fp32, true},   {DType::bf16, DType::bf16, false},
+    {DType::fp32, DType::fp32, false},  {DType::fp32, DType::bf16, true}};
+
+Operands operands_of(const Scaled& c, const Epilogue& epilogue) {
+  Operands operands;
+  push_quantized(operands, {c.m, c.k}, 1, c.format_a, c.block_a);
+  push_quantized(operands, {c.n, c.k}, 2, "e4m3", c.block_b);
+  operands.resize(6);
+  if (epilogue.bias) operands[4] = normal({*epilogue.bias, {c.n}}, 3);
+  if (epilogue.addend) operands[5] = normal({epilogue.result, {c.m, c.n}}, 4);
+  return operands;
+}
+
+kernels::Prepared without_fp8(const kernels::KernelRequest& request) {
+  kernels::Machine machine = request.machine;
+  machine.compute_capability = 80;
+  return cuda::scaled_matmul_dequantized(
+      {request.operands, request.results, request.attributes, machine});
+}
+
+void expect_product(PrepareFn prepare, const Scaled& c, const Epilogue& epilogue, double tolerance,
+                    int& accepted) {
+  const Operands operands = operands_of(c, epilogue);
+  const TensorType y{epilogue.result, {c.m, c.n}};
+  const Attributes attributes{{"block_a", std::string(c.block_a)},
+                              {"block_b", std::string(c.block_b)},
+                              {"dtype", std::string(name_of(epilogue.result))}};
+  const Tensor expected =
+      run_kernel(reference::scaled_matmul, operands, {y}, attributes).results[0];
+  const KernelRun run = run_in_each_thread_order(prepare, operands, {y}, attributes);
+  if (run.declined) {
+    EXPECT_FALSE(run.declined->empty());
+    return;
+  }
+  ++accepted;
+  EXPECT_LE(relative_difference(run.results[0], expected), tolerance);
+  if (!epilogue.addend) return;
+  const KernelRun shared = run_cuda_kernel(prepare, operands, {y}, attributes, {{0, 5}});
+  EXPECT_TRUE(same_bits(shared.results[0], run.results[0])) << "in place of the addend";
+}
+
+void expect_products(PrepareFn prepare, bool rounds_blocks, int at_least) {
+  int accepted = 0;
+  for (const Scaled& c : kProducts) {
+    for (const Epilogue& epilogue : kEpilogues) {
+      SCOPED_TRACE(std::string(c.block_a) + " x " + c.block_b + ", depth " + std::to_string(c.k) +
+                   " -> " + std::string(name_of(epilogue.result)));
+      const bool rounded = epilogue.result == DType::bf16 ||
+                           (rounds_blocks && block_of(c.block_a) != Fp8Block::tensor);
+      expect_product(prepare, c, epilogue, rounded ? 1.6e-2 : 2e-5, accepted);
+    }
+  }
+  EXPECT_GE(accepted, at_least);
+}
+
+TEST_F(CudaFp8, ProductsOfTheDevice) {
+#ifdef BESSEMER_CUDA
+  expect_products(cuda::scaled_matmul, false, 0);  // as many as this device has
+#else
+  expect_products(cuda::scaled_matmul, false, 20);
+#endif
+}
+
+TEST_F(CudaFp8, ProductsWhereTheDeviceHasNone) {
+  expect_products(without_fp8, true, static_cast<int>(std::size(kEpilogues) * kProducts.size()));
+}
+
+}  // namespace
+}  // namespace bessemer::testing
