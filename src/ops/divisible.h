@@ -1,5 +1,7 @@
-// Which nodes may be cut into parts of rows without a change of bits.
+// Which nodes may be cut into parts of rows without a change of bits, and which cut themselves.
 #pragma once
+
+#include <optional>
 
 #include "ops/op.h"
 
@@ -18,5 +20,10 @@ struct HeadChunk {
 };
 HeadChunk head_chunk(const OpUse& use, std::span<const TensorType> results,
                      const kernels::Machine& machine);
+
+/// Rows of x that the kernels of the head on this machine's device take at a time whatever the
+/// attribute `chunk` says; nothing where they do as it says.
+std::optional<std::int64_t> own_head_chunk(const TensorType& x, const TensorType& w,
+                                           const kernels::Machine& machine);
 
 }  // namespace bessemer::ops

@@ -1,4 +1,5 @@
-// y = activation(a b + bias) + addend. Semantics: docs/ops.md.
+// y = activation(a b + bias) + addend, or gelu's gradient in the place of the activation.
+// Semantics: docs/ops.md.
 #include <algorithm>
 
 #include "kernels/cpu/cpu.h"
@@ -36,7 +37,7 @@ void check_leading(const Checker& check) {
 }
 
 std::vector<TensorType> infer(const OpUse& use) {
-  const Checker check(use, {"a", "b", "bias?", "addend?"});
+  const Checker check(use, {"a", "b", "bias?", "addend?", "x?"});
   const bool ta = transpose_a(use.attributes), tb = transpose_b(use.attributes);
   const TensorType& a = check.floating_at_least(0, 2);
   const TensorType& b = check.floating_at_least(1, 2);
@@ -49,15 +50,19 @@ std::vector<TensorType> infer(const OpUse& use) {
                      "expected {} in dimension {} to meet a, found {}", sizes.k,
                      b.rank() - (tb ? 1 : 2), to_string(b));
   const std::string name = activation(use.attributes);
+  const bool of_gradient = name == "gelu_tanh_grad";
   require(
-      name == "none" || name == "gelu_tanh" || name == "gelu" || name == "silu",
-      "attribute 'activation' is \"{}\", expected \"none\", \"gelu_tanh\", \"gelu\" or \"silu\"",
+      of_gradient || name == "none" || name == "gelu_tanh" || name == "gelu" || name == "silu",
+      "attribute 'activation' is \"{}\", expected \"none\", \"gelu_tanh\", \"gelu\", \"silu\" or "
+      "\"gelu_tanh_grad\"",
       name);
+  require(of_gradient == use.has(4), "operand 4 (x): belongs to the activation gelu_tanh_grad");
   TensorType y{dtype_attribute(use.attributes, a.dtype), a.shape};
   y.shape[y.shape.size() - 2] = sizes.m;
   y.shape.back() = sizes.n;
   check.expect_shape(2, {sizes.n});
   check.expect(3, y);
+  check.expect(4, y);
   return {y};
 }
 
@@ -109,7 +114,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
   const double k = static_cast<double>(a.dim(transpose_a(use.attributes) ? -2 : -1));
   const double y = static_cast<double>(results[0].elements());
   double flops = 2 * y * k;
-  for (const std::size_t epilogue : {2, 3}) flops += use.has(epilogue) ? y : 0;
+  for (const std::size_t epilogue : {2, 3, 4}) flops += use.has(epilogue) ? y : 0;
   Work total = memory_work(use, results, flops);
   total.unit = Unit::product;
   if (use.attributes.find("parts") != nullptr) {
@@ -127,10 +132,12 @@ std::vector<SplitAxis> sharding(const OpUse& use, std::span<const TensorType>) {
   constexpr int whole = SplitAxis::kWhole;
   std::vector<SplitAxis> axes;
   for (int d = 0; d < rank - 2; ++d) {
-    axes.push_back(split(use, {d, shared ? whole : d, whole, d}, {d}));
+    axes.push_back(split(use, {d, shared ? whole : d, whole, d, d}, {d}));
   }
-  axes.push_back(split(use, {ta ? rank - 1 : rank - 2, whole, whole, rank - 2}, {rank - 2}));
-  axes.push_back(split(use, {whole, tb ? b_rank - 2 : b_rank - 1, 0, rank - 1}, {rank - 1}));
+  axes.push_back(
+      split(use, {ta ? rank - 1 : rank - 2, whole, whole, rank - 2, rank - 2}, {rank - 2}));
+  axes.push_back(
+      split(use, {whole, tb ? b_rank - 2 : b_rank - 1, 0, rank - 1, rank - 1}, {rank - 1}));
   // Parts of the sum over k: what comes after the sum must not be done once a part.
   if (!use.has(2) && !use.has(3) && activation(use.attributes) == "none") {
     axes.push_back(

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/rounding.h"
+#include "ops/divisible.h"
 #include "passes/mlp_regions.h"
 
 namespace bessemer::passes {
@@ -14,11 +15,28 @@ constexpr std::int64_t kFewestRows = 32;
 
 bool is_head(const ir::Node& node) { return node.op.starts_with("linear_cross_entropy"); }
 
+std::optional<std::int64_t> chunk_of_kernel(const ir::Graph& graph, const ir::Node& head,
+                                            const kernels::Machine& machine) {
+  const std::size_t x = head.op == "linear_cross_entropy" ? 0 : 1;
+  return ops::own_head_chunk(graph.type(head.operands[x]), graph.type(head.operands[x + 1]),
+                             machine);
+}
+
 std::int64_t part_of(std::int64_t rows, std::int64_t parts) {
   return round_up(divide_up(rows, parts), kRowsMultiple);
 }
 
 }  // namespace
+
+ir::Graph own_head_chunk(ir::Graph forward, const kernels::Machine& machine) {
+  for (ir::Node& node : forward.nodes()) {
+    if (!is_head(node)) continue;
+    if (const auto rows = chunk_of_kernel(forward, node, machine)) {
+      node.attributes.set("chunk", *rows);
+    }
+  }
+  return forward;
+}
 
 ir::Graph chunk_head(ir::Graph graph, std::int64_t parts) {
   if (parts == 1) return graph;
@@ -48,6 +66,7 @@ std::optional<Chunking> finer_at(const ir::Graph& chunked, int at, const Chunkin
   Chunking finer = chunking;
   if (is_head(node)) {
     if (node.attributes.integer("chunk") <= kFewestRows) return std::nullopt;
+    if (chunk_of_kernel(chunked, node, machine)) return std::nullopt;
     finer.head *= 2;
     return finer;
   }

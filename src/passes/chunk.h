@@ -12,6 +12,9 @@
 // Numbers do not change: a row has nothing to do with another but in sums over rows, and these go
 // on from part to part in the same order (kernels/cpu/gemm.h and reduce_sum.cpp). Where a kernel
 // cannot promise that, the head keeps to a chunk of its own and an MLP is not cut.
+//
+// own_head_chunk writes that chunk of its own into the forward graph, before differentiate, which
+// copies it: so that the head is priced at what it does.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +33,7 @@ struct Chunking {
   bool operator==(const Chunking&) const = default;
 };
 
+ir::Graph own_head_chunk(ir::Graph forward, const kernels::Machine& machine);
 ir::Graph chunk_head(ir::Graph graph, std::int64_t parts);
 ir::Graph chunk_mlp(ir::Graph recomputed, std::int64_t parts, const kernels::Machine& machine);
 

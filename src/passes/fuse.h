@@ -1,4 +1,4 @@
-// Fusion, in four passes. All run after set_precision (types are final) and hoist_weights.
+// Fusion, in five passes. All run after set_precision (types are final) and hoist_weights.
 //
 // fuse_loss         the head's forward and backward become one node that makes the logits once.
 //                   Possible because the gradient of the loss is an input, known beforehand. Runs
@@ -6,6 +6,11 @@
 // fuse_activations  gelu or silu of a matrix product that nothing else reads becomes the product's
 //                   epilogue. Training keeps the product for the backward pass, so this serves
 //                   evaluation and generation. Runs before fuse_addends: y = act(ab) + addend.
+// fuse_activation_gradients
+//                   gelu_grad of a matrix product that nothing else reads becomes the product's
+//                   epilogue: the gradient before it is neither rounded nor written. For devices
+//                   whose products do that (CUDA's). The way forward is left as it is: there an
+//                   epilogue would round otherwise than gelu made again from the kept sum.
 // fuse_addends      a sum with the result of matmul, a norm's gradient, embedding_grad or the head
 //                   becomes that op's own addend: residual connections, gradient accumulation. No
 //                   extra pass over memory, and the sum is rounded once.
@@ -20,6 +25,7 @@ namespace bessemer::passes {
 
 ir::Graph fuse_loss(ir::Graph graph);
 ir::Graph fuse_activations(ir::Graph graph);
+ir::Graph fuse_activation_gradients(ir::Graph graph);
 ir::Graph fuse_addends(ir::Graph graph);
 ir::Graph fuse_elementwise(ir::Graph graph);
 

@@ -18,6 +18,7 @@ struct Slot {
 const std::map<std::string, Slot, std::less<>>& addend_slots() {
   static const std::map<std::string, Slot, std::less<>> slots{
       {"matmul", {3, 0}},
+      {"scaled_matmul", {5, 0}},
       {"layer_norm_grad", {5, 0}},
       {"rms_norm_grad", {4, 0}},
       {"embedding_grad", {2, 0}},

@@ -1,17 +1,33 @@
 #include "passes/pipeline.h"
 
+#include "base/error.h"
 #include "passes/differentiate.h"
 #include "passes/fuse.h"
 #include "passes/hoist_weights.h"
 #include "passes/order.h"
+#include "passes/set_fp8.h"
+#include "passes/sum_losses.h"
 
 namespace bessemer::passes {
 namespace {
 
+ir::Graph in_fp8(ir::Graph graph, Recipe recipe) {
+  switch (recipe) {
+    case Recipe::fp32:
+    case Recipe::tf32:
+    case Recipe::bf16: return graph;
+    case Recipe::fp8_current: return set_fp8(std::move(graph), Fp8Scaling::current);
+    case Recipe::fp8_block: return set_fp8(std::move(graph), Fp8Scaling::block);
+  }
+  fail("unknown recipe {}", static_cast<int>(recipe));
+}
+
 // What every graph goes through once its nodes are there. `refresh` collects what is hoisted.
-std::vector<Pass> lowering(Recipe recipe, ir::Graph& refresh) {
-  return {
+std::vector<Pass> lowering(Recipe recipe, ir::Graph& refresh,
+                           kernels::Backend device = kernels::Backend::cpu) {
+  std::vector<Pass> passes{
       {"set_precision", [recipe](ir::Graph g) { return set_precision(std::move(g), recipe); }},
+      {"set_fp8", [recipe](ir::Graph g) { return in_fp8(std::move(g), recipe); }},
       {"hoist_weights",
        [&refresh](ir::Graph g) {
          Hoisted hoisted = hoist_weights(std::move(g));
@@ -20,10 +36,14 @@ std::vector<Pass> lowering(Recipe recipe, ir::Graph& refresh) {
        }},
       {"fuse_loss", fuse_loss},
       {"fuse_activations", fuse_activations},
-      {"fuse_addends", fuse_addends},
-      {"fuse_elementwise", fuse_elementwise},
-      {"order", order},
   };
+  if (device == kernels::Backend::cuda) {
+    passes.push_back({"fuse_activation_gradients", fuse_activation_gradients});
+  }
+  passes.push_back({"fuse_addends", fuse_addends});
+  passes.push_back({"fuse_elementwise", fuse_elementwise});
+  passes.push_back({"order", order});
+  return passes;
 }
 
 ir::Graph compile_accumulate(ir::Graph graph, std::string name, GradientMode mode,
@@ -31,11 +51,14 @@ ir::Graph compile_accumulate(ir::Graph graph, std::string name, GradientMode mod
   graph.set_name(std::move(name));
   std::vector<Pass> passes{
       {"differentiate", [mode](ir::Graph g) { return differentiate(std::move(g), mode); }}};
-  for (Pass& pass : lowering(options.recipe, refresh)) passes.push_back(std::move(pass));
+  for (Pass& pass : lowering(options.recipe, refresh, options.device)) {
+    passes.push_back(std::move(pass));
+  }
   if (options.stash == StashFormat::int8) passes.push_back({"compress_stash", compress_stash});
   passes.push_back({"recompute", [policy = options.recompute](ir::Graph g) {
                       return recompute(std::move(g), policy);
                     }});
+  passes.push_back({"sum_losses", [mode](ir::Graph g) { return sum_losses(std::move(g), mode); }});
   return runner.run(std::move(graph), passes);
 }
 
@@ -72,13 +95,17 @@ ForwardGraphs compile_forward(const ir::Graph& forward, Recipe recipe, Runner& r
 std::vector<std::string> pass_names() {
   ir::Graph refresh("refresh");
   std::vector<std::string> names{"differentiate"};
-  for (const Pass& pass : lowering(Recipe::fp32, refresh)) names.push_back(pass.name);
+  for (const Pass& pass : lowering(Recipe::fp32, refresh, kernels::Backend::cuda))
+    names.push_back(pass.name);
   names.emplace_back("compress_stash");
   names.emplace_back("recompute");
+  names.emplace_back("sum_losses");
   names.emplace_back("add_optimizer");
+  names.emplace_back("write_weights");
   names.emplace_back("delay_update");
   names.emplace_back("speculate_update");
   names.emplace_back("offload");
+  names.emplace_back("join_updates");
   return names;
 }
 

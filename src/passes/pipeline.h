@@ -17,6 +17,7 @@ struct StepOptions {
   bool accumulates = false;                           // more than one micro-batch a step
   StashFormat stash = StashFormat::same;              // of the accumulate graphs
   RecomputePolicy recompute = RecomputePolicy::none;  // of the accumulate graphs
+  kernels::Backend device = kernels::Backend::cpu;    // does the arithmetic
 };
 
 /// What one step is made of. All share the persistent tensors by name.

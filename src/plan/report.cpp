@@ -63,14 +63,15 @@ std::string duration_text(double seconds) {
 }
 
 std::string machine_text(const cost::MachineDescription& machine) {
+  const double fp8 = machine.matmul_flops_fp8;
   return fmt::format(
       "machine  {}\n"
-      "rates    {:.1f} GFLOP/s fp32, {:.1f} GFLOP/s bf16, {:.1f} GB/s copied ({})\n",
+      "rates    {:.1f} GFLOP/s fp32, {:.1f} GFLOP/s bf16, {}{:.1f} GB/s copied ({})\n",
       machine.name, machine.matmul_flops_fp32 / 1e9, machine.matmul_flops_bf16 / 1e9,
-      machine.copy_bandwidth / 1e9,
+      fp8 > 0 ? fmt::format("{:.1f} GFLOP/s fp8, ", fp8 / 1e9) : "", machine.copy_bandwidth / 1e9,
       machine.measured ? "measured here"
-                       : "assumed, so are all times below; measure with "
-                         "`bessemer doctor --calibrate`");
+                       : "assumed, so are all times below; `bessemer doctor --calibrate` "
+                         "measures a machine that is here");
 }
 
 std::string tier_text(const Plan& plan, ir::Tier tier, const std::vector<LedgerEntry>& entries) {
@@ -246,7 +247,7 @@ double step_seconds(std::int64_t micro_batches,
   const double first = seconds("accumulate_first"), next = seconds("accumulate");
   const double accumulated =
       others < 1 ? 0 : first + static_cast<double>(others - 1) * (next > 0 ? next : first);
-  if (last <= 0) return accumulated + seconds("update") + seconds("refresh");
+  if (last <= 0) return accumulated + seconds("update") + seconds("refresh_rest");
   const double check = seconds("check");  // a speculative update, as where nothing is clipped
   return accumulated + last + (check > 0 ? check : seconds("update"));
 }
@@ -318,6 +319,7 @@ nlohmann::json to_json(const Plan& plan, const ReportOptions& options) {
                         {"measured", plan.machine.measured},
                         {"matmul_flops_fp32", plan.machine.matmul_flops_fp32},
                         {"matmul_flops_bf16", plan.machine.matmul_flops_bf16},
+                        {"matmul_flops_fp8", plan.machine.matmul_flops(DType::fp8_e4m3)},
                         {"copy_bandwidth", plan.machine.copy_bandwidth},
                         {"host_bandwidth", plan.machine.host_bandwidth},
                         {"file_read_bandwidth", plan.machine.file_read_bandwidth},

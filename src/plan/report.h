@@ -31,7 +31,7 @@ struct ReportOptions {
 };
 
 /// Seconds of one optimiser step: a micro-batch for each of `micro_batches`, and the update, with
-/// the refresh, or as far as it does not run beside the last micro-batch (a speculative one:
+/// refresh_rest, or as far as it does not run beside the last micro-batch (a speculative one:
 /// confirmed). 0 where the plan has no training programs.
 double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches);
 

@@ -49,7 +49,7 @@ std::vector<Bytes> transient_bytes(const Program& program) {
 std::vector<const Program*> programs_of_a_step(const Plan& plan) {
   std::vector<const Program*> programs;
   for (const char* name :
-       {"refresh", "accumulate_first", "accumulate", "accumulate_last", "update"}) {
+       {"refresh", "accumulate_first", "accumulate", "accumulate_last", "update", "refresh_rest"}) {
     if (const Program* program = plan.find(name)) programs.push_back(program);
   }
   if (plan.find("update") != nullptr) return programs;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "models/model.h"
+#include "passes/chunk.h"
 #include "passes/hoist_weights.h"
 #include "passes/pipeline.h"
 #include "passes/update_mode.h"
@@ -20,12 +21,20 @@ void add_refresh(const ir::Graph& refresh, std::vector<const ir::Graph*>& graphs
 
 }  // namespace
 
-passes::Recipe recipe_of(config::Recipe recipe) {
-  return recipe == config::Recipe::bf16 ? passes::Recipe::bf16 : passes::Recipe::fp32;
+passes::Recipe recipe_of(const config::PrecisionConfig& precision) {
+  switch (precision.recipe) {
+    case config::Recipe::fp32: return passes::Recipe::fp32;
+    case config::Recipe::tf32: return passes::Recipe::tf32;
+    case config::Recipe::bf16: return passes::Recipe::bf16;
+    case config::Recipe::fp8: break;
+  }
+  const bool blocks = precision.fp8_scaling == config::Fp8Scaling::block;
+  return blocks ? passes::Recipe::fp8_block : passes::Recipe::fp8_current;
 }
 
 DType compute_dtype(config::Recipe recipe) {
-  return recipe == config::Recipe::bf16 ? DType::bf16 : DType::fp32;
+  const bool wide = recipe == config::Recipe::fp32 || recipe == config::Recipe::tf32;
+  return wide ? DType::fp32 : DType::bf16;
 }
 
 GenerationGraphs generation_graphs(const models::Architecture& architecture, passes::Recipe recipe,
@@ -87,11 +96,10 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
   return compiler.compile(less ? in_pieces : whole);
 }
 
-plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,
+plan::Plan compile_generation(const models::Architecture& architecture, passes::Recipe recipe,
                               std::int64_t cache_length, const cost::MachineDescription& machine,
                               passes::Runner& runner) {
-  const GenerationGraphs generation =
-      generation_graphs(architecture, recipe_of(recipe), cache_length, runner);
+  const GenerationGraphs generation = generation_graphs(architecture, recipe, cache_length, runner);
   std::vector<const ir::Graph*> graphs;
   add_refresh(generation.refresh, graphs);
   graphs.push_back(&generation.prefill);
@@ -99,12 +107,13 @@ plan::Plan compile_generation(const models::Architecture& architecture, config::
   return plan::make_plan(graphs, machine);
 }
 
-plan::Plan compile_evaluation(const models::Architecture& architecture, config::Recipe recipe,
+plan::Plan compile_evaluation(const models::Architecture& architecture, passes::Recipe recipe,
                               std::int64_t sequences, std::int64_t sequence_length,
                               const cost::MachineDescription& machine, passes::Runner& runner) {
-  ir::Graph graph = models::loss_graph(architecture, {sequences, sequence_length});
+  ir::Graph graph = passes::own_head_chunk(
+      models::loss_graph(architecture, {sequences, sequence_length}), machine.cpu);
   graph.set_name("evaluate");
-  const passes::ForwardGraphs compiled = passes::compile_forward(graph, recipe_of(recipe), runner);
+  const passes::ForwardGraphs compiled = passes::compile_forward(graph, recipe, runner);
   std::vector<const ir::Graph*> graphs;
   add_refresh(compiled.refresh, graphs);
   graphs.push_back(&compiled.forward);

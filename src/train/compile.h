@@ -38,9 +38,9 @@ struct CompiledRun {
 CompiledRun compile_run(const config::RunConfig& config, const models::Architecture& architecture,
                         const cost::MachineDescription& machine, passes::Runner& runner);
 
-passes::Recipe recipe_of(config::Recipe recipe);
+passes::Recipe recipe_of(const config::PrecisionConfig& precision);
 
-/// What products and attention compute in.
+/// What attention and the head compute in, and under fp32 and bf16 all products: with fp8, bf16.
 DType compute_dtype(config::Recipe recipe);
 
 /// Bytes of main memory: what the device and the host tier share on this backend.
@@ -73,12 +73,12 @@ plan::ReportOptions report_options(const config::RunConfig& config, const Compil
                                    std::size_t resident_now);
 
 /// Programs "refresh" (maybe), "prefill" and "decode": generation of one sequence.
-plan::Plan compile_generation(const models::Architecture& architecture, config::Recipe recipe,
+plan::Plan compile_generation(const models::Architecture& architecture, passes::Recipe recipe,
                               std::int64_t cache_length, const cost::MachineDescription& machine,
                               passes::Runner& runner);
 
 /// Programs "refresh" (maybe) and "evaluate".
-plan::Plan compile_evaluation(const models::Architecture& architecture, config::Recipe recipe,
+plan::Plan compile_evaluation(const models::Architecture& architecture, passes::Recipe recipe,
                               std::int64_t sequences, std::int64_t sequence_length,
                               const cost::MachineDescription& machine, passes::Runner& runner);
 

@@ -17,6 +17,12 @@ std::string model_text(const models::Architecture& a) {
       a.ffn, a.vocabulary, static_cast<double>(models::parameter_count(a)) / 1e6);
 }
 
+std::string recipe_text(const config::PrecisionConfig& precision) {
+  const std::string name(config::name_of(precision.recipe));
+  if (precision.recipe != config::Recipe::fp8) return name;
+  return fmt::format("{}, {} scaling", name, config::name_of(precision.fp8_scaling));
+}
+
 }  // namespace
 
 plan::ReportOptions report_options(const config::RunConfig& config, const CompiledRun& run,
@@ -29,7 +35,7 @@ plan::ReportOptions report_options(const config::RunConfig& config, const Compil
       "{}\nrecipe   {}{}\n",
       config.train.name, model_text(run.architecture), *config.train.global_batch_size,
       config.data.sequence_length, run.micro_batches, run.micro_batches == 1 ? "" : "es",
-      run.micro_batch_size, config::name_of(config.precision.recipe),
+      run.micro_batch_size, recipe_text(config.precision),
       config.precision.stash == config::Stash::int8 ? ", stash in int8" : "");
   options.outside = outside_arena(config, run, resident_now);
   return options;

@@ -160,14 +160,14 @@ TEST_F(CudaLinearCrossEntropy, DeclinesOtherDtypes) {
 
 TEST(CudaHeadChunk, FollowsFromTheShape) {
   EXPECT_EQ(cuda::head_chunk(100, 50257), 100);
-  EXPECT_EQ(cuda::head_chunk(1024, 151936), 1024);
+  EXPECT_EQ(cuda::head_chunk(2048, 151936), 2048);
   for (const std::int64_t rows : {4096, 16384, 30000}) {
     for (const std::int64_t vocabulary : {256, 32000, 50257, 151936}) {
       const std::int64_t chunk = cuda::head_chunk(rows, vocabulary);
-      EXPECT_GE(chunk, std::min<std::int64_t>(rows, 768)) << rows << " " << vocabulary;
+      EXPECT_GE(chunk, std::min<std::int64_t>(rows, 1536)) << rows << " " << vocabulary;
       EXPECT_TRUE(chunk == rows || chunk % 128 == 0) << rows << " " << vocabulary;
       EXPECT_LE(chunk * vocabulary,
-                std::max<std::int64_t>(1024 * vocabulary, 134217728) + 128 * vocabulary);
+                std::max<std::int64_t>(2048 * vocabulary, 268435456) + 128 * vocabulary);
     }
   }
 }

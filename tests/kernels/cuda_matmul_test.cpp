@@ -96,6 +96,28 @@ TEST_F(CudaMatMul, AgreesWithReference) {
   }
 }
 
+// By an epilogue where the rows of x are of 8 elements or more, else in a pass.
+TEST_F(CudaMatMul, MultipliesByTheDerivativeOfGelu) {
+  for (const std::int64_t n : {16, 13}) {
+    for (const Dtypes& dtypes : kDtypes) {
+      for (const bool addend : {false, true}) {
+        const TensorType type{dtypes.result, {2, 9, n}};
+        SCOPED_TRACE(
+            fmt::format("{} of {}, addend {}", to_string(type), name_of(dtypes.operands), addend));
+        Operands in{normal({dtypes.operands, {2, 9, 24}}, 1), normal({dtypes.operands, {24, n}}, 2),
+                    std::nullopt, std::nullopt, normal(type, 4)};
+        if (addend) in[3] = normal(type, 3);
+        const Attributes attributes{{"activation", std::string("gelu_tanh_grad")}};
+        const KernelRun expected = run_kernel(reference::matmul, in, {type}, attributes);
+        const KernelRun run = run_in_each_thread_order(cuda::matmul, in, {type}, attributes);
+        ASSERT_FALSE(run.declined) << *run.declined;
+        EXPECT_LE(relative_difference(run.results[0], expected.results[0]),
+                  dtypes.result == DType::bf16 ? 8e-3 : 1e-5);
+      }
+    }
+  }
+}
+
 TEST_F(CudaMatMul, ActivationsHoldAtTheEnds) {
   const TensorType type{DType::fp32, {1, 5}};
   const Operands in{of({DType::fp32, {1, 1}}, {1}), of(type, {-100, -1e-3, 0, 1e-3, 100})};
@@ -123,6 +145,28 @@ TEST_F(CudaMatMul, DeclinesWithAReason) {
   EXPECT_FALSE(declined(DType::bf16, {4, 4}, {4, 4}, DType::fp32));
 }
 
+// Factors lose 13 bits, by rounding or by cutting them off, and nothing else changes.
+TEST_F(CudaMatMul, TakesFp32InTf32) {
+  const Attributes tf32{{"tf32", true}};
+  const TensorType y{DType::fp32, {64, 48}};
+  Operands in{normal({DType::fp32, {64, 200}}, 1), normal({DType::fp32, {200, 48}}, 2)};
+  const Tensor whole = run_cuda_kernel(cuda::matmul, in, {y}).results[0];
+  const Tensor cut = run_in_each_thread_order(cuda::matmul, in, {y}, tf32).results[0];
+  EXPECT_GT(relative_difference(cut, whole), 1e-5);
+  EXPECT_LT(relative_difference(cut, whole), 0x1p-9);
+  for (auto& operand : in) {  // of 8 bits, so that there is nothing to lose
+    for (std::int64_t i = 0; i < operand->size(); ++i) {
+      operand->set(i, static_cast<float>(BFloat16(static_cast<float>(operand->get(i)))));
+    }
+  }
+  const Tensor exact = run_cuda_kernel(cuda::matmul, in, {y}).results[0];
+  const Tensor same = run_cuda_kernel(cuda::matmul, in, {y}, tf32).results[0];
+  EXPECT_LT(relative_difference(same, exact), 1e-6);
+  // Of bf16 there is no such thing.
+  Operands narrow{normal({DType::bf16, {4, 8}}, 1), normal({DType::bf16, {8, 4}}, 2)};
+  EXPECT_FALSE(run_cuda_kernel(cuda::matmul, narrow, {{DType::bf16, {4, 4}}}, tf32).declined);
+}
+
 TEST(CudaProduct, RefusesWhatItsCommentsExclude) {
   cuda::ProductSpec spec{.m = 4, .n = 5, .k = 6};
   EXPECT_NO_THROW(cuda::require_valid(spec));
@@ -136,14 +180,49 @@ TEST(CudaProduct, RefusesWhatItsCommentsExclude) {
     }
     return false;
   };
-  EXPECT_TRUE(refused([](auto& s) { s.input = DType::fp64; }));
-  EXPECT_TRUE(refused([](auto& s) { s.input = DType::fp32; }));  // with a bf16 result
+  EXPECT_TRUE(refused([](auto& s) { s.a = s.b = DType::fp64; }));
+  EXPECT_TRUE(refused([](auto& s) { s.a = s.b = DType::fp32; }));  // with a bf16 result
+  EXPECT_TRUE(refused([](auto& s) { s.b = DType::fp32; }));
+  EXPECT_TRUE(refused([](auto& s) { s.tf32 = true; }));  // of bf16
   EXPECT_TRUE(refused([](auto& s) { s.k = 0; }));
   EXPECT_TRUE(refused([](auto& s) { s.batch = 2, s.result_row = 8; }));
   EXPECT_TRUE(refused([](auto& s) {
     s.addend = true;
     s.activation = cuda::ProductSpec::Activation::gelu_tanh;
   }));
+  EXPECT_TRUE(refused([](auto& s) { s.a = s.b = DType::fp8_e4m3; }));  // b is not [n, k]
+  spec.a = DType::fp8_e4m3, spec.b = DType::fp8_e5m2, spec.transpose_b = true;
+  EXPECT_NO_THROW(cuda::require_valid(spec));
+  EXPECT_TRUE(refused([](auto& s) { s.b = DType::bf16; }));
+  EXPECT_TRUE(refused([](auto& s) { s.batch = 2; }));
+  EXPECT_TRUE(refused([](auto& s) { s.block_a = kernels::Fp8Block::row; }));
+  EXPECT_TRUE(refused([](auto& s) { s.block_a = s.block_b = kernels::Fp8Block::row; }));  // k 6
+}
+
+// What cuBLASLt has of fp8, by its documentation.
+TEST(CudaProduct, IsOfFp8WhereTheDeviceHasIt) {
+  using kernels::Fp8Block;
+  const cuda::ProductSpec tensor{
+      .m = 16, .n = 32, .k = 128, .a = DType::fp8_e4m3, .b = DType::fp8_e5m2, .transpose_b = true};
+  const auto there = [](cuda::ProductSpec spec, int compute_capability, auto change) {
+    change(spec);
+    return cuda::why_no_fp8_product(spec, compute_capability).empty();
+  };
+  const auto as_it_is = [](auto&) {};
+  EXPECT_FALSE(there(tensor, 80, as_it_is));
+  EXPECT_TRUE(there(tensor, 89, as_it_is));
+  EXPECT_TRUE(there(tensor, 90, as_it_is));
+  EXPECT_TRUE(there(tensor, 120, as_it_is));
+  EXPECT_FALSE(there(tensor, 90, [](auto& s) { s.a = DType::fp8_e5m2; }));
+  EXPECT_FALSE(there(tensor, 90, [](auto& s) { s.m = 17; }));
+  EXPECT_FALSE(there(tensor, 90, [](auto& s) { s.n = 40; }));
+  EXPECT_FALSE(there(tensor, 90, [](auto& s) { s.bias = true, s.result = DType::fp32; }));
+  EXPECT_TRUE(there(tensor, 90, [](auto& s) { s.bias = true; }));
+  const auto rows = [](auto& s) { s.block_a = s.block_b = Fp8Block::row; };
+  EXPECT_FALSE(there(tensor, 89, rows));
+  EXPECT_FALSE(there(tensor, 100, rows));
+  EXPECT_EQ(there(tensor, 90, rows), cuda::has_block_scaling());
+  EXPECT_FALSE(there(tensor, 90, [](auto& s) { s.block_a = s.block_b = Fp8Block::square; }));
 }
 
 }  // namespace

@@ -17,6 +17,19 @@ Tensor statistic(DType t, Shape shape, std::uint64_t seed) {
 Tensor ids(Shape shape, std::int64_t low, std::int64_t high) {
   return integers({DType::int32, std::move(shape)}, 77, low, high);
 }
+// What quantizing takes.
+DType fp32_or_bf16(DType t) { return t == DType::bf16 ? DType::bf16 : DType::fp32; }
+// Of what stands for standard normal values: fp8 with its scale, both as operands.
+void push_fp8(Operands& operands, Shape shape, std::uint64_t seed, const char* format,
+              const std::string& block) {
+  const Tensor x = normal({DType::fp32, std::move(shape)}, seed);
+  Operands of{x};
+  if (block == "tensor") of.emplace_back(run_reference("amax", {x})[0]);
+  auto results =
+      run_reference("quantize_fp8", of, {{"format", std::string(format)}, {"block", block}});
+  operands.emplace_back(std::move(results[0]));
+  operands.emplace_back(std::move(results[1]));
+}
 Tensor counter() { return of({DType::int64, {3}}, {123456789, 17, 2}); }
 
 class Table {
@@ -72,6 +85,10 @@ void add_matmul(Table& table) {
     return Operands{activation(t, {2, 6, 4}, 1), activation(t, {4, 8}, 2), std::nullopt,
                     activation(t, {2, 6, 8}, 4)};
   });
+  table.add("matmul", {{"activation", std::string("gelu_tanh_grad")}}, [](DType t) {
+    return Operands{activation(t, {2, 6, 4}, 1), activation(t, {4, 8}, 2), std::nullopt,
+                    std::nullopt, activation(t, {2, 6, 8}, 4)};
+  });
   table.add("matmul", {{"transpose_b", true}}, [](DType t) {
     return Operands{activation(t, {2, 6, 4}, 1), activation(t, {8, 4}, 2), statistic(t, {8}, 3),
                     activation(t, {2, 6, 8}, 4)};
@@ -116,6 +133,64 @@ void add_elementwise(Table& table) {
             {{"program", std::string("t0 = silu x0; t1 = subtract t0 x1; t2 = scale t1 0.5; "
                                      "t3 = gelu_grad t2 x0; return t2 t3")}},
             {{2, 4, 70}, {2, 4, 70}});
+}
+
+void add_quantize_fp8(Table& table) {
+  const auto x = [](Shape shape) {
+    return [shape = std::move(shape)](DType t) {
+      return Operands{activation(fp32_or_bf16(t), shape, 1)};
+    };
+  };
+  table.add("amax", {}, x({3, 67}));
+  table.add("amax", {}, x({}));
+  for (const char* format : {"e4m3", "e5m2"}) {
+    for (const bool more : {false, true}) {
+      const auto attributes = [&](const char* block) {
+        return Attributes{{"format", std::string(format)},
+                          {"block", std::string(block)},
+                          {"transposed", more},
+                          {"measure", more}};
+      };
+      table.add("quantize_fp8", attributes("tensor"), [](DType t) {  // saturates beyond 2
+        return Operands{activation(fp32_or_bf16(t), {2, 3, 38}, 1), of({DType::fp32, {}}, {2})};
+      });
+      table.add("quantize_fp8", attributes("tensor"), [](DType t) {
+        return Operands{activation(fp32_or_bf16(t), {48, 80}, 1), of({DType::fp32, {}}, {5})};
+      });
+      table.add("quantize_fp8", attributes("1x128"), x({2, 128, 256}));
+      table.add("quantize_fp8", attributes("128x128"), x({256, 128}));
+    }
+  }
+  table.add("quantize_fp8", {{"format", std::string("e4m3")}, {"block", std::string("1x128")}},
+            x({6, 128}));
+}
+
+void add_scaled_matmul(Table& table) {
+  const auto add = [&](const char* block_a, const char* block_b, const char* dtype, Shape a,
+                       Shape b, const char* format_a, bool with_epilogue) {
+    const Attributes attributes{{"block_a", std::string(block_a)},
+                                {"block_b", std::string(block_b)},
+                                {"dtype", std::string(dtype)}};
+    table.add("scaled_matmul", attributes, [=](DType) {
+      Operands operands;
+      push_fp8(operands, a, 1, format_a, block_a);
+      push_fp8(operands, b, 2, "e4m3", block_b);
+      if (with_epilogue) {
+        Shape y = a;
+        y.back() = b[0];
+        operands.emplace_back(normal({DType::fp32, {b[0]}}, 3));
+        operands.emplace_back(normal({*parse_dtype(dtype), y}, 4));
+      }
+      return operands;
+    });
+  };
+  add("tensor", "tensor", "fp32", {32, 48}, {16, 48}, "e4m3", false);
+  add("tensor", "tensor", "bf16", {2, 6, 38}, {10, 38}, "e5m2", true);
+  add("tensor", "tensor", "fp32", {2, 16, 64}, {80, 64}, "e5m2", true);
+  add("1x128", "128x128", "bf16", {2, 3, 256}, {128, 256}, "e4m3", true);
+  add("1x128", "1x128", "fp32", {16, 256}, {24, 256}, "e4m3", false);
+  add("1x128", "1x128", "fp32", {16, 128}, {24, 128}, "e5m2", true);
+  add("128x128", "1x128", "fp32", {128, 128}, {16, 128}, "e4m3", false);
 }
 
 void add_movement(Table& table) {
@@ -304,13 +379,33 @@ void add_training(Table& table) {
   table.add("count_step", {}, [](DType t) {
     return Operands{of({DType::int64, {}}, {41}), of({sums(t), {}}, {0.5})};
   });
+  table.add("add_loss", {}, [](DType t) { return Operands{of({sums(t), {}}, {2.5})}; });
+  table.add("add_loss", {}, [](DType t) {
+    return Operands{of({sums(t), {}}, {2.5}), of({DType::fp64, {}}, {1e9 + 0.125})};
+  });
+  table.add("mean_loss", {}, [](DType) {
+    return Operands{of({DType::fp64, {}}, {1e9 + 0.125}), of({DType::fp64, {}}, {1.0 / 3})};
+  });
   const Attributes adamw{{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weight_decay", 0.1}};
-  table.add("adamw_update", adamw, [](DType t) {
+  const auto adamw_operands = [](DType t) {
     Tensor v = statistic(t, {6, 38}, 4);
     for (std::int64_t i = 0; i < v.size(); ++i) v.set(i, v.get(i) * v.get(i));
     return Operands{
         statistic(t, {6, 38}, 1),  statistic(t, {6, 38}, 2),    statistic(t, {6, 38}, 3), v,
         of({sums(t), {}}, {1e-3}), of({DType::int64, {}}, {7}), of({sums(t), {}}, {0.5})};
+  };
+  table.add("adamw_update", adamw, adamw_operands);
+  Attributes with_weight = adamw;
+  with_weight.set("weight", std::string("bf16"));
+  table.add("adamw_update", with_weight, adamw_operands);
+  Attributes of_two = with_weight;
+  of_two.set("decays", std::vector<std::int64_t>{1, 0});
+  of_two.set("weights", std::vector<std::int64_t>{0, 1});
+  table.add("adamw_update_all", of_two, [adamw_operands](DType t) {
+    const Operands one = adamw_operands(t);
+    Operands all(one.begin() + 4, one.end());
+    for (int i = 0; i < 2; ++i) all.insert(all.end(), one.begin(), one.begin() + 4);
+    return all;
   });
   table.add("sum_of_squares", {}, {{6, 39}});
   table.add("norm_of_sums", {}, [](DType) {
@@ -380,6 +475,8 @@ std::span<const OpCase> all_cases() {
     Table table;
     add_matmul(table);
     add_elementwise(table);
+    add_quantize_fp8(table);
+    add_scaled_matmul(table);
     add_movement(table);
     add_embedding(table);
     add_norms(table);

@@ -30,6 +30,18 @@ std::vector<std::int64_t> chunks(const ir::Graph& graph) {
           graph.nodes()[2].attributes.integer("chunk")};
 }
 
+// The kernels of a CUDA device take as many rows as they like, and no fewer.
+TEST(ChunkHead, IsTheKernelsOwnOnACudaDevice) {
+  kernels::Machine device;
+  device.device = kernels::Backend::cuda;
+  const ir::Graph graph = ir::parse(kHeads);
+  EXPECT_EQ(ir::print(own_head_chunk(graph, {})), ir::print(graph));
+  const ir::Graph own = own_head_chunk(graph, device);
+  EXPECT_EQ(chunks(own), (std::vector<std::int64_t>{300, 300}));
+  EXPECT_TRUE(finer_at(graph, 1, {}, {}).has_value());
+  EXPECT_FALSE(finer_at(own, 1, {}, device).has_value());
+}
+
 TEST(ChunkHead, CutsEvenlyInWholeTilesAndNotBelowTheFewestRows) {
   const ir::Graph graph = ir::parse(kHeads);
   using Rows = std::vector<std::int64_t>;
@@ -144,12 +156,15 @@ TEST_P(ChunkMlp, CutsTheMlpOfEachLayerInBackward) {
   EXPECT_EQ(ir::print(chunk_mlp(graph_, 1, machine_)), ir::print(graph_));
 }
 
-// What oneDNN multiplies is not made in parts.
+// What oneDNN or cuBLASLt multiplies is not made in parts.
 TEST_P(ChunkMlp, LeavesTheRest) {
-  kernels::Machine native = machine_;
+  kernels::Machine native = machine_, device = machine_;
   native.avx512_bf16 = true;
-  EXPECT_TRUE(mlp_regions(graph_, native).empty());
-  EXPECT_EQ(ir::print(chunk_mlp(graph_, 4, native)), ir::print(graph_));
+  device.device = kernels::Backend::cuda;
+  for (const kernels::Machine& machine : {native, device}) {
+    EXPECT_TRUE(mlp_regions(graph_, machine).empty());
+    EXPECT_EQ(ir::print(chunk_mlp(graph_, 4, machine)), ir::print(graph_));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ChunkMlp, ::testing::ValuesIn(steps()),

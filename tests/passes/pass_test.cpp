@@ -385,6 +385,37 @@ parameter %w: fp32[5,5] "w"
 return "z" %z
 )";
 
+const char* const kActivationGradients = R"(graph g
+data %dy: bf16[4,5] "dy"
+data %u: bf16[4,6] "u"
+weight %w: bf16[5,6] "w"
+%dg: bf16[4,6] = matmul(%dy, %w)
+%du: bf16[4,6] = gelu_grad(%dg, %u) {approximate="tanh"}
+%dh: bf16[4,6] = matmul(%dy, %w)   # read twice
+%dv: bf16[4,6] = gelu_grad(%dh, %u) {approximate="tanh"}
+%s: bf16[4,6] = add(%dv, %dh)
+%di: bf16[4,6] = matmul(%dy, %w)
+%dt: bf16[4,6] = gelu_grad(%di, %u) {approximate="none"}   # products do the tanh form
+return "du" %du
+return "s" %s
+return "dt" %dt
+)";
+
+const char* const kActivationGradientsAfter = R"(graph g
+data %dy: bf16[4,5] "dy"
+data %u: bf16[4,6] "u"
+weight %w: bf16[5,6] "w"
+%dg: bf16[4,6] = matmul(%dy, %w, _, _, %u) {activation="gelu_tanh_grad"}
+%dh: bf16[4,6] = matmul(%dy, %w)   # read twice
+%dv: bf16[4,6] = gelu_grad(%dh, %u) {approximate="tanh"}
+%s: bf16[4,6] = add(%dv, %dh)
+%di: bf16[4,6] = matmul(%dy, %w)
+%dt: bf16[4,6] = gelu_grad(%di, %u) {approximate="none"}   # products do the tanh form
+return "du" %dg
+return "s" %s
+return "dt" %dt
+)";
+
 // A sum fused into a product rounds once less than storing the product first: not bit-equal. A
 // fused chain keeps every rounding of a plan's kernels; its reference keeps fp64 between the steps.
 constexpr double kOneRounding = 1e-6, kBf16 = 2e-2;
@@ -400,6 +431,8 @@ INSTANTIATE_TEST_SUITE_P(
                  kDependent, 0},
         PassCase{"fuse_activations", fuse_activations, kActivations, kActivationsAfter,
                  kOneRounding},
+        PassCase{"fuse_activation_gradients", fuse_activation_gradients, kActivationGradients,
+                 kActivationGradientsAfter, kBf16},
         PassCase{"fuse_addends", fuse_addends, kHeadFused, kAddendsFused, kOneRounding},
         PassCase{"fuse_addends_of_residuals", fuse_addends, kResidual, kResidualAfter,
                  kOneRounding},
@@ -417,14 +450,17 @@ TEST(SetPrecision, Fp32ChangesNothing) {
   EXPECT_EQ(ir::print(set_precision(graph, Recipe::fp32)), kAccumulating);
 }
 
-TEST(ParseRecipe, NamesTheRecipesThereAre) {
-  EXPECT_EQ(parse_recipe("fp32"), Recipe::fp32);
-  EXPECT_EQ(parse_recipe("bf16"), Recipe::bf16);
-  try {
-    parse_recipe("int4");
-    FAIL() << "expected an InputError";
-  } catch (const InputError& error) {
-    EXPECT_STREQ(error.what(), "precision.recipe 'int4': expected fp32 or bf16");
+// Linear layers and the head, forward and backward, and no other node; also once they are fused.
+TEST(SetPrecision, Tf32IsOfProductsOfMatrices) {
+  const ir::Graph graph = set_precision(ir::parse(kAccumulating), Recipe::tf32);
+  for (const ir::Graph& g : {graph, fuse_addends(fuse_activations(fuse_loss(graph)))}) {
+    int products = 0;
+    for (const ir::Node& node : g.nodes()) {
+      const bool multiplies = node.op == "matmul" || node.op.starts_with("linear_cross_entropy");
+      products += multiplies ? 1 : 0;
+      EXPECT_EQ(node.attributes.boolean("tf32", false), multiplies) << node.op;
+    }
+    EXPECT_GE(products, 3);
   }
 }
 
@@ -496,8 +532,11 @@ TEST(AddOptimizer, DecaysMatricesOnlyAndWritesAllState) {
         results, operands, decay, label);
   };
   const std::vector<std::string> expected{
+      "%mean_loss: fp64[], %mean_loss_1: fp32[] = mean_loss(%step.loss, %loss_scale) "
+      "{dtype=\"fp32\"}   # loss",
       "%global_norm: fp32[] = global_norm(%up.weight_1, %up.bias_1, %head.weight_1)   # clip",
-      "%clip_coefficient: fp32[] = clip_coefficient(%global_norm, %loss) {max_norm=0.5}   # clip",
+      "%clip_coefficient: fp32[] = clip_coefficient(%global_norm, %mean_loss_1) {max_norm=0.5}   # "
+      "clip",
       "%count_step: int64[] = count_step(%optimizer.step, %clip_coefficient)   # clip",
       adamw("%adamw_update: fp32[5,3], %adamw_update_1: fp32[5,3], %adamw_update_2: fp32[5,3]",
             "%up.weight, %up.weight_1, %up.weight_2, %up.weight_3", "0.1", "up.weight"),

@@ -82,6 +82,7 @@ TEST(Pipeline, RunsEveryPassThatItNames) {
   StepOptions options;
   options.accumulates = true;
   options.stash = StashFormat::int8;
+  options.device = kernels::Backend::cuda;
   const ir::Graph loss = models::loss_graph(bessemer::testing::tiny_llama(), {2, 4});
   const StepGraphs step = compile_step(loss, loss, options, runner);
   std::vector<std::string> ran;
@@ -89,7 +90,8 @@ TEST(Pipeline, RunsEveryPassThatItNames) {
     if (timing.graph == "accumulate_first") ran.push_back(timing.pass);
   }
   // Where a run asks for it: of the last micro-batch, and of all graphs of a run together.
-  ran.insert(ran.end(), {"delay_update", "speculate_update", "offload"});
+  ran.insert(ran.end(),
+             {"write_weights", "delay_update", "speculate_update", "offload", "join_updates"});
   EXPECT_EQ(ran, pass_names());
   EXPECT_EQ(step.accumulate_first.name(), "accumulate_first");
   EXPECT_EQ(step.accumulate->name(), "accumulate");

@@ -33,7 +33,7 @@ Plan small_plan() {
   plan.machine.name = "test machine";
   plan.catalog = {{"w", ir::Role::parameter, {DType::fp32, {1024}}, 0},
                   {"gradient.w", ir::Role::gradient, {DType::fp32, {256}}, 4096}};
-  plan.programs = {program("refresh", {instruction("cast", "cpu.cast", 0, 0.25)}),
+  plan.programs = {program("refresh_rest", {instruction("cast", "cpu.cast", 0, 0.25)}),
                    program("accumulate_first", {instruction("matmul", "onednn.matmul", 2e9, 1)}),
                    program("accumulate", {instruction("add", "cpu.add", 1e9, 0.5),
                                           instruction("matmul", "onednn.matmul", 2e9, 1),

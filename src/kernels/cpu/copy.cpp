@@ -126,9 +126,8 @@ Prepared concat(const KernelRequest& request) {
 Prepared fill(const KernelRequest& request) {
   const TensorType& type = request.results[0];
   const auto element = element_bytes(type.dtype, request.attributes.real("value"));
-  if (!element) return Declined{fmt::format("fill does not do {}", name_of(type.dtype))};
   const StridedGather copy({type.elements()}, {0}, size_of(type.dtype));
-  return make_kernel([copy, element = *element](const KernelBuffers& buffers) {
+  return make_kernel([copy, element](const KernelBuffers& buffers) {
     copy.run(element.data(), buffers.result<std::byte>(0));
   });
 }

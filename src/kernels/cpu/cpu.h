@@ -56,9 +56,16 @@ Prepared adamw_update(const KernelRequest& request);
 Prepared quantize_blocks(const KernelRequest& request);
 Prepared dequantize_blocks(const KernelRequest& request);
 
+// quantize_fp8.cpp; scaled_matmul.cpp, which emulates
+Prepared amax(const KernelRequest& request);
+Prepared quantize_fp8(const KernelRequest& request);
+Prepared scaled_matmul(const KernelRequest& request);
+
 // step_decision.cpp
 Prepared clip_coefficient(const KernelRequest& request);
 Prepared count_step(const KernelRequest& request);
+Prepared add_loss(const KernelRequest& request);
+Prepared mean_loss(const KernelRequest& request);
 
 // copy.cpp: everything that only moves bytes, of any dtype.
 Prepared reshape(const KernelRequest& request);

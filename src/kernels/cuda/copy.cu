@@ -153,10 +153,9 @@ Prepared concat(const KernelRequest& request) {
 Prepared fill(const KernelRequest& request) {
   const TensorType& type = request.results[0];
   const auto element = element_bytes(type.dtype, request.attributes.real("value"));
-  if (!element) return Declined{fmt::format("fill does not do {}", name_of(type.dtype))};
   const auto bytes = static_cast<std::int64_t>(type.bytes());
   return make_kernel(
-      [fill = strided_fill(rows(type, 1, bytes, bytes, bytes), *element)](
+      [fill = strided_fill(rows(type, 1, bytes, bytes, bytes), element)](
           const KernelBuffers& buffers) { fill(nullptr, buffers.results[0], buffers.stream); });
 }
 

@@ -15,6 +15,13 @@ Prepared linear_cross_entropy(const KernelRequest& request);
 Prepared linear_cross_entropy_grad(const KernelRequest& request);
 Prepared linear_cross_entropy_train(const KernelRequest& request);
 
+// amax.cu, quantize_fp8.cu, scaled_matmul.cu: 8-bit floating point (kernels/fp8.h). The second
+// product is for devices and shapes that have none of such operands: of bf16, in scratch.
+Prepared amax(const KernelRequest& request);
+Prepared quantize_fp8(const KernelRequest& request);
+Prepared scaled_matmul(const KernelRequest& request);
+Prepared scaled_matmul_dequantized(const KernelRequest& request);
+
 // attention.cu, attention_grad.cu: tiled, online softmax, on the tensor cores.
 Prepared attention(const KernelRequest& request);
 Prepared attention_grad(const KernelRequest& request);
@@ -58,12 +65,15 @@ Prepared cache_write(const KernelRequest& request);
 Prepared fetch(const KernelRequest& request);
 Prepared store(const KernelRequest& request);
 
-// optimizer.cu, step_decision.cu
+// adamw.cu, global_norm.cu, step_decision.cu
 Prepared global_norm(const KernelRequest& request);
 Prepared sum_of_squares(const KernelRequest& request);
 Prepared norm_of_sums(const KernelRequest& request);
 Prepared adamw_update(const KernelRequest& request);
+Prepared adamw_update_all(const KernelRequest& request);
 Prepared clip_coefficient(const KernelRequest& request);
 Prepared count_step(const KernelRequest& request);
+Prepared add_loss(const KernelRequest& request);
+Prepared mean_loss(const KernelRequest& request);
 
 }  // namespace bessemer::kernels::cuda

@@ -1,15 +1,20 @@
 // matmul: a product (product.h), and what its epilogue cannot do in one pass over the result after
 // it: 2mnk flops, and where there is a pass, each element of the sum read and of the result written
-// once, 16 bytes at a time (and the addend read). In the shapes of a model only the erf form of
-// gelu and silu need one.
+// once, 16 bytes at a time (and the addend and x read). In the shapes of a model only the erf form
+// of gelu and silu need one.
 //
 // Biases are vectors of parameters, often in fp32 where the result is bf16, which cuBLASLt does not
 // take: they are rounded to the result's dtype first. Where a pass follows, the sum is rounded to
-// the result's dtype before the activation, as if the activation were an op of its own.
+// the result's dtype before the activation, as if the activation were an op of its own. Whether a
+// library has an epilogue shows on the device: a kernel that wants one has both ways prepared.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/arena.h"
+#include "base/error.h"
 #include "base/rounding.h"
+#include "kernels/cuda/bias.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/floats.cuh"
 #include "kernels/cuda/product.h"
@@ -19,50 +24,55 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// What the pass does with a sum, which stands beside the element of x.
 struct Identity {
-  __device__ float operator()(float x) const { return x; }
+  __device__ float operator()(float sum, float) const { return sum; }
 };
 struct GeluTanh {
   // x/2 (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3)
-  __device__ float operator()(float x) const {
+  __device__ float operator()(float x, float) const {
     return x / (1 + std::exp(-1.5957691216057308f * x * (1 + 0.044715f * x * x)));
   }
 };
 struct GeluErf {
-  __device__ float operator()(float x) const {
+  __device__ float operator()(float x, float) const {
     return 0.5f * x * std::erfc(-0.7071067811865476f * x);
   }
 };
 struct Silu {
-  __device__ float operator()(float x) const { return x / (1 + std::exp(-x)); }
+  __device__ float operator()(float x, float) const { return x / (1 + std::exp(-x)); }
+};
+struct GeluTanhGrad {
+  // With s = (1 + tanh(u)) / 2 the derivative is s + 2x s (1 - s) du/dx.
+  __device__ float operator()(float sum, float x) const {
+    const float square = x * x;
+    const float s = 1 / (1 + std::exp(-1.5957691216057308f * x * (1 + 0.044715f * square)));
+    const float slope = 1.5957691216057308f * (1 + 0.134145f * square);
+    return sum * (s + x * s * (1 - s) * slope);
+  }
 };
 
-/// result = function(sum) + addend, which may be null. The buffers may be the same.
+/// result = function(sum, x) + addend; x and addend may be null. The buffers may be the same.
 template <typename Function, typename Sum, typename Result>
 __global__ void __launch_bounds__(kThreads)
-    finish(const Sum* sum, const Result* addend, Result* result, std::int64_t elements) {
+    finish(const Sum* sum, const Result* x, const Result* addend, Result* result,
+           std::int64_t elements) {
   const std::int64_t first =
       (std::int64_t{blockIdx.x} * kThreads + static_cast<std::int64_t>(threadIdx.x)) * kWide;
   const std::int64_t count = elements - first;
   if (count <= 0) return;
-  Wide x = load_wide(sum + first, count, 0.0f);
-  for (float& value : x.at) value = Function()(value);
+  Wide y = load_wide(sum + first, count, 0.0f);
+  Wide beside{};
+  if (x != nullptr) beside = load_wide(x + first, count, 0.0f);
+  for (int i = 0; i < kWide; ++i) y.at[i] = Function()(y.at[i], beside.at[i]);
   if (addend != nullptr) {
     const Wide other = load_wide(addend + first, count, 0.0f);
-    for (int i = 0; i < kWide; ++i) x.at[i] += other.at[i];
+    for (int i = 0; i < kWide; ++i) y.at[i] += other.at[i];
   }
-  store_wide(result + first, x, count);
+  store_wide(result + first, y, count);
 }
 
-template <typename From, typename To>
-__global__ void __launch_bounds__(kThreads)
-    convert_bias(const From* from, To* to, std::int64_t elements) {
-  const std::int64_t i =
-      std::int64_t{blockIdx.x} * kThreads + static_cast<std::int64_t>(threadIdx.x);
-  if (i < elements) to[i] = from_float<To>(to_float(from[i]));
-}
-
-enum class Activation { none, gelu_tanh, gelu, silu };
+enum class Activation { none, gelu_tanh, gelu, silu, gelu_tanh_grad };
 
 /// What a matmul is made of.
 struct Steps {
@@ -82,22 +92,23 @@ struct Steps {
   }
 };
 
-Grid grid_of(std::int64_t elements, int of_thread) {
-  return {divide_up(elements, std::int64_t{kThreads} * of_thread), 1, 1, kThreads};
+Grid grid_of(std::int64_t elements) {
+  return {divide_up(elements, std::int64_t{kThreads} * kWide), 1, 1, kThreads};
 }
 
 template <typename Sum, typename Result>
-void queue_pass(const Steps& steps, const void* sum, const void* addend, void* result,
-                Stream stream) {
+void queue_pass(const Steps& steps, const void* sum, const KernelBuffers& buffers) {
   const auto queue = [&](auto* kernel) {
-    launch(kernel, grid_of(steps.elements(), kWide), stream, static_cast<const Sum*>(sum),
-           static_cast<const Result*>(addend), static_cast<Result*>(result), steps.elements());
+    launch(kernel, grid_of(steps.elements()), buffers.stream, static_cast<const Sum*>(sum),
+           buffers.operand<Result>(4), buffers.operand<Result>(3), buffers.result<Result>(0),
+           steps.elements());
   };
   switch (steps.activation) {
     case Activation::none: return queue(finish<Identity, Sum, Result>);
     case Activation::gelu_tanh: return queue(finish<GeluTanh, Sum, Result>);
     case Activation::gelu: return queue(finish<GeluErf, Sum, Result>);
     case Activation::silu: return queue(finish<Silu, Sum, Result>);
+    case Activation::gelu_tanh_grad: return queue(finish<GeluTanhGrad, Sum, Result>);
   }
 }
 
@@ -109,6 +120,7 @@ class MatMul final : public Kernel {
     return steps_.bias_bytes() + steps_.sum_bytes() + product_->scratch_bytes();
   }
 
+  bool is_available() const { return product_->is_available(); }
   void load() const override { product_->load(); }
 
   void run(const KernelBuffers& buffers) const override {
@@ -119,37 +131,50 @@ class MatMul final : public Kernel {
     of.b = buffers.operand<void>(1);
     of.bias = steps_.bias ? scratch : buffers.operand<void>(2);
     of.addend = steps_.product.addend ? buffers.operand<void>(3) : nullptr;
+    of.x = buffers.operand<void>(4);
     of.result = steps_.apart ? sum : buffers.result<void>(0);
     of.scratch = sum + steps_.sum_bytes();
-    if (steps_.bias) convert(buffers.operand<void>(2), scratch, buffers.stream);
+    if (steps_.bias) {
+      convert_bias(buffers.operand<void>(2), *steps_.bias, scratch, steps_.product.n,
+                   buffers.stream);
+    }
     product_->run(of, buffers.stream);
     if (!steps_.pass) return;
-    const void* addend = buffers.operand<void>(3);
     if (steps_.result == DType::fp32) {
-      queue_pass<float, float>(steps_, of.result, addend, buffers.result<void>(0), buffers.stream);
+      queue_pass<float, float>(steps_, of.result, buffers);
     } else if (steps_.product.result == DType::fp32) {
-      queue_pass<float, BFloat16>(steps_, of.result, addend, buffers.result<void>(0),
-                                  buffers.stream);
+      queue_pass<float, BFloat16>(steps_, of.result, buffers);
     } else {
-      queue_pass<BFloat16, BFloat16>(steps_, of.result, addend, buffers.result<void>(0),
-                                     buffers.stream);
+      queue_pass<BFloat16, BFloat16>(steps_, of.result, buffers);
     }
   }
 
  private:
-  void convert(const void* from, void* to, Stream stream) const {
-    const std::int64_t n = steps_.product.n;
-    if (*steps_.bias == DType::fp32) {
-      launch(convert_bias<float, BFloat16>, grid_of(n, 1), stream, static_cast<const float*>(from),
-             static_cast<BFloat16*>(to), n);
-    } else {
-      launch(convert_bias<BFloat16, float>, grid_of(n, 1), stream,
-             static_cast<const BFloat16*>(from), static_cast<float*>(to), n);
-    }
-  }
-
   Steps steps_;
   std::unique_ptr<const Product> product_;
+};
+
+/// One that uses an epilogue where the library has it, and one that does not.
+class EitherMatMul final : public Kernel {
+ public:
+  EitherMatMul(const Steps& with_epilogue, const Steps& with_pass)
+      : with_epilogue_(with_epilogue), with_pass_(with_pass) {}
+
+  std::size_t scratch_bytes() const override {
+    return std::max(with_epilogue_.scratch_bytes(), with_pass_.scratch_bytes());
+  }
+  void load() const override {
+    chosen_ = with_epilogue_.is_available() ? &with_epilogue_ : &with_pass_;
+    chosen_->load();
+  }
+  void run(const KernelBuffers& buffers) const override {
+    require(chosen_ != nullptr, "a product runs before it is loaded");
+    chosen_->run(buffers);
+  }
+
+ private:
+  MatMul with_epilogue_, with_pass_;
+  mutable const MatMul* chosen_ = nullptr;  // by load()
 };
 
 std::optional<Activation> parse_activation(std::string_view name) {
@@ -157,6 +182,7 @@ std::optional<Activation> parse_activation(std::string_view name) {
   if (name == "gelu_tanh") return Activation::gelu_tanh;
   if (name == "gelu") return Activation::gelu;
   if (name == "silu") return Activation::silu;
+  if (name == "gelu_tanh_grad") return Activation::gelu_tanh_grad;
   return std::nullopt;
 }
 
@@ -181,25 +207,22 @@ ProductSpec product_of(const KernelRequest& request) {
     spec.m *= spec.batch;
     spec.batch = 1;
   }
-  spec.input = a.dtype;
+  spec.a = spec.b = a.dtype;
+  spec.tf32 = a.dtype == DType::fp32 && request.attributes.boolean("tf32", false);
   spec.bias = request.has_operand(2);
   return spec;
 }
 
+/// With the activation in a pass of its own.
 Steps steps_of(const KernelRequest& request, Activation activation) {
   Steps steps;
   ProductSpec& product = steps.product = product_of(request);
   steps.result = request.results[0].dtype;
-  product.result = product.input == DType::fp32 ? DType::fp32 : steps.result;
+  product.result = product.a == DType::fp32 ? DType::fp32 : steps.result;
   const bool addend = request.has_operand(3);
-  const bool fused = activation == Activation::none || (activation == Activation::gelu_tanh &&
-                                                        !addend && product.result == product.input);
-  steps.pass = !fused || product.result != steps.result;
+  steps.pass = activation != Activation::none || product.result != steps.result;
   steps.apart = steps.pass && (addend || product.result != steps.result);
-  steps.activation = fused ? Activation::none : activation;
-  if (fused && activation == Activation::gelu_tanh) {
-    product.activation = ProductSpec::Activation::gelu_tanh;
-  }
+  steps.activation = activation;
   product.addend = addend && !steps.pass;
   if (product.bias && request.operand(2).dtype != product.result) {
     steps.bias = request.operand(2).dtype;
@@ -207,9 +230,25 @@ Steps steps_of(const KernelRequest& request, Activation activation) {
   return steps;
 }
 
+/// The same by an epilogue, where cuBLASLt knows such a one.
+std::optional<Steps> with_epilogue(Steps steps, const KernelRequest& request) {
+  ProductSpec& product = steps.product;
+  if (request.has_operand(3) || product.result != steps.result || product.result != product.a) {
+    return std::nullopt;
+  }
+  constexpr std::int64_t kStashMultiple = 8;  // of its rows' length
+  const bool gradient = steps.activation == Activation::gelu_tanh_grad && !product.bias &&
+                        product.n % kStashMultiple == 0;
+  if (!gradient && steps.activation != Activation::gelu_tanh) return std::nullopt;
+  product.activation =
+      gradient ? ProductSpec::Activation::gelu_tanh_grad : ProductSpec::Activation::gelu_tanh;
+  steps.pass = steps.apart = false;
+  return steps;
+}
+
 std::optional<std::string> refusal(const KernelRequest& request) {
   const auto other = [](DType dtype) { return dtype != DType::fp32 && dtype != DType::bf16; };
-  for (std::size_t i = 0; i < 4; ++i) {
+  for (std::size_t i = 0; i < 5; ++i) {
     if (request.has_operand(i) && other(request.operand(i).dtype)) {
       return fmt::format("operand {} is {}; this kernel does fp32 and bf16", i,
                          name_of(request.operand(i).dtype));
@@ -231,8 +270,11 @@ Prepared matmul(const KernelRequest& request) {
   const std::string name = request.attributes.text("activation", "none");
   const auto activation = parse_activation(name);
   if (!activation) return Declined{fmt::format("unknown activation {}", name)};
-  return std::unique_ptr<const Kernel>(
-      std::make_unique<const MatMul>(steps_of(request, *activation)));
+  const Steps steps = steps_of(request, *activation);
+  if (const auto fused = with_epilogue(steps, request)) {
+    return std::unique_ptr<const Kernel>(std::make_unique<const EitherMatMul>(*fused, steps));
+  }
+  return std::unique_ptr<const Kernel>(std::make_unique<const MatMul>(steps));
 }
 
 }  // namespace bessemer::kernels::cuda

@@ -45,6 +45,23 @@ std::optional<ProductAlgorithm> parse_words(std::string_view text) {
   return algorithm;
 }
 
+std::string_view text_of(Fp8Block block) {
+  switch (block) {
+    case Fp8Block::tensor: return "";
+    case Fp8Block::row: return " by 1x128";
+    case Fp8Block::square: return " by 128x128";
+  }
+  return "";
+}
+
+/// "bf16", "tf32", "fp8_e4m3 by 1x128 and fp8_e4m3 by 128x128"
+std::string operands_text(const ProductSpec& spec) {
+  if (spec.tf32) return "tf32";
+  if (!spec.is_fp8()) return std::string(name_of(spec.a));
+  return fmt::format("{}{} and {}{}", name_of(spec.a), text_of(spec.block_a), name_of(spec.b),
+                     text_of(spec.block_b));
+}
+
 }  // namespace
 
 std::string product_key(std::string_view device, std::string_view library,
@@ -52,13 +69,14 @@ std::string product_key(std::string_view device, std::string_view library,
   std::string key = fmt::format("{}; {}; ", device, library);
   if (spec.batch != 1) key += fmt::format("{} times ", spec.batch);
   key +=
-      fmt::format("{} {}x{}x{} {}{} -> {}", name_of(spec.input), spec.m, spec.n, spec.k,
+      fmt::format("{} {}x{}x{} {}{} -> {}", operands_text(spec), spec.m, spec.n, spec.k,
                   spec.transpose_a ? 't' : 'n', spec.transpose_b ? 't' : 'n', name_of(spec.result));
   if (spec.a_row > 0) key += fmt::format(", rows of a {}", spec.a_row);
   if (spec.result_row > 0) key += fmt::format(", rows {}", spec.result_row);
   if (spec.bias) key += " + bias";
   if (spec.addend) key += " + addend";
   if (spec.activation == ProductSpec::Activation::gelu_tanh) key += ", gelu_tanh";
+  if (spec.activation == ProductSpec::Activation::gelu_tanh_grad) key += ", gelu_tanh_grad";
   return key;
 }
 

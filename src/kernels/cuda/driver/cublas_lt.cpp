@@ -10,7 +10,14 @@ namespace {
 
 constexpr std::uint32_t kAlignment = 64;  // of all buffers, in bytes
 
-cudaDataType_t data_type(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
+cudaDataType_t data_type(DType dtype) {
+  switch (dtype) {
+    case DType::bf16: return CUDA_R_16BF;
+    case DType::fp8_e4m3: return CUDA_R_8F_E4M3;
+    case DType::fp8_e5m2: return CUDA_R_8F_E5M2;
+    default: return CUDA_R_32F;
+  }
+}
 
 template <typename Set, typename Descriptor, typename Attribute, typename Value>
 void set(Set* set_attribute, Descriptor* descriptor, Attribute attribute, Value value,
@@ -18,14 +25,46 @@ void set(Set* set_attribute, Descriptor* descriptor, Attribute attribute, Value 
   check(set_attribute(descriptor, attribute, &value, sizeof(value)), what);
 }
 
+bool is_of_gradient(const ProductSpec& spec) {
+  return spec.activation == ProductSpec::Activation::gelu_tanh_grad;
+}
+
 cublasLtEpilogue_t epilogue_of(const ProductSpec& spec) {
   if (spec.activation == ProductSpec::Activation::gelu_tanh) {
     return spec.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
   }
+  if (is_of_gradient(spec)) return CUBLASLT_EPILOGUE_DGELU;
   return spec.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 }
 
+bool is_by_blocks(const ProductSpec& spec) {
+  return spec.is_fp8() && spec.block_a != Fp8Block::tensor;
+}
+
+#if CUBLAS_VERSION >= 120900
+std::int32_t scale_mode(Fp8Block block) {
+  return block == Fp8Block::row ? CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F
+                                : CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F;
+}
+#endif
+
+/// cuBLASLt's A is our b.
+void set_scale_modes(cublasLtMatmulDesc_t operation, const ProductSpec& spec) {
+  if (!is_by_blocks(spec)) return;
+#if CUBLAS_VERSION >= 120900
+  const CublasLt& lt = CublasLt::get();
+  constexpr const char* kWhat = "describing the scales of a matrix product";
+  set(lt.matmul_set, operation, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, scale_mode(spec.block_b), kWhat);
+  set(lt.matmul_set, operation, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, scale_mode(spec.block_a), kWhat);
+#else
+  static_cast<void>(operation);
+  fail("this build's cuBLASLt has no fp8 in blocks");
+#endif
+}
+
 }  // namespace
+
+bool has_block_scaling() { return CUBLAS_VERSION >= 120900; }
 
 const CublasLt& CublasLt::get() {
   static const CublasLt library;
@@ -73,17 +112,20 @@ void CublasLt::check(cublasStatus_t status, std::string_view what) const {
 CublasCall::CublasCall(const ProductSpec& spec)
     : spec_(spec),
       operation_(nullptr, CublasLt::get().matmul_destroy),
-      first_(layout(spec.input, spec.transpose_b ? spec.k : spec.n,
-                    spec.transpose_b ? spec.n : spec.k, spec.transpose_b ? spec.k : spec.n,
-                    spec.batch)),
-      second_(layout(spec.input, spec.transpose_a ? spec.m : spec.k,
-                     spec.transpose_a ? spec.k : spec.m, spec.a_stride(), spec.batch)),
+      first_(layout(spec.b, spec.transpose_b ? spec.k : spec.n, spec.transpose_b ? spec.n : spec.k,
+                    spec.transpose_b ? spec.k : spec.n, spec.batch)),
+      second_(layout(spec.a, spec.transpose_a ? spec.m : spec.k, spec.transpose_a ? spec.k : spec.m,
+                     spec.a_stride(), spec.batch)),
       result_(layout(spec.result, spec.n, spec.m, spec.result_stride(), spec.batch)) {
   const CublasLt& lt = CublasLt::get();
   constexpr const char* kWhat = "describing a matrix product";
   cublasLtMatmulDesc_t made = nullptr;
-  // fp32 operands are multiplied as fp32: TF32 is a compute type of its own.
-  check(lt.matmul_create(&made, CUBLAS_COMPUTE_32F, CUDA_R_32F), kWhat);
+  // fp32 operands are multiplied as fp32: TF32 is a compute type of its own. Sums of fp8 products
+  // keep 14 bits on Hopper unless they are moved into fp32 registers every so often (DeepSeek-V3,
+  // 2024, 3.3.2), which is what cuBLASLt does unless it is told to accumulate fast; so it is not.
+  check(lt.matmul_create(&made, spec.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+                         CUDA_R_32F),
+        kWhat);
   operation_.reset(made);
   const auto operation = [](bool transposed) -> std::int32_t {
     return transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -92,12 +134,43 @@ CublasCall::CublasCall(const ProductSpec& spec)
   set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_TRANSB, operation(spec.transpose_a), kWhat);
   set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_EPILOGUE,
       static_cast<std::uint32_t>(epilogue_of(spec)), kWhat);
-  if (!spec.bias) return;
-  set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
-      static_cast<std::int32_t>(data_type(spec.result)), kWhat);
-  // The heuristic takes the bias's alignment from its address.
-  set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-      reinterpret_cast<const void*>(std::uintptr_t{kAlignment}), kWhat);
+  set_scale_modes(made, spec);
+  if (spec.bias) {
+    set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
+        static_cast<std::int32_t>(data_type(spec.bias_dtype())), kWhat);
+  }
+  if (is_of_gradient(spec)) {
+    set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, spec.n, kWhat);
+    set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE, spec.m * spec.n,
+        kWhat);
+    set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE,
+        static_cast<std::int32_t>(data_type(spec.result)), kWhat);
+  }
+  // The heuristic takes alignments from addresses.
+  const void* anywhere = reinterpret_cast<const void*>(std::uintptr_t{kAlignment});
+  ProductBuffers buffers;
+  buffers.bias = buffers.x = anywhere;
+  buffers.scale_a = buffers.scale_b = static_cast<const float*>(anywhere);
+  set_addresses(buffers);
+}
+
+void CublasCall::set_addresses(const ProductBuffers& buffers) const {
+  const CublasLt& lt = CublasLt::get();
+  if (spec_.bias) {
+    set(lt.matmul_set, operation_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, buffers.bias,
+        "the bias of a matrix product");
+  }
+  if (is_of_gradient(spec_)) {
+    set(lt.matmul_set, operation_.get(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, buffers.x,
+        "what the epilogue of a matrix product reads");
+  }
+  if (spec_.is_fp8()) {
+    constexpr const char* kWhat = "the scales of a matrix product";
+    set(lt.matmul_set, operation_.get(), CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, buffers.scale_b,
+        kWhat);
+    set(lt.matmul_set, operation_.get(), CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, buffers.scale_a,
+        kWhat);
+  }
 }
 
 /// Column-major; the matrices of a batch lie one behind the other.
@@ -162,12 +235,9 @@ cublasStatus_t CublasCall::queue(const ProductBuffers& buffers,
                                  const cublasLtMatmulAlgo_t& algorithm, std::size_t workspace_bytes,
                                  cudaStream_t stream) const {
   const CublasLt& lt = CublasLt::get();
-  std::unique_lock lock(bias_, std::defer_lock);
-  if (spec_.bias) {
-    lock.lock();
-    set(lt.matmul_set, operation_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, buffers.bias,
-        "the bias of a matrix product");
-  }
+  std::unique_lock lock(addresses_, std::defer_lock);
+  if (spec_.bias || spec_.is_fp8() || is_of_gradient(spec_)) lock.lock();
+  set_addresses(buffers);
   const float alpha = 1, beta = spec_.addend ? 1 : 0;
   const void* addend = spec_.addend ? buffers.addend : buffers.result;
   return lt.matmul(lt.handle, operation_.get(), &alpha, buffers.b, first_.get(), buffers.a,

@@ -77,7 +77,10 @@ class CublasCall {
                        std::int64_t batch);
 
   ProductSpec spec_;
-  mutable std::mutex bias_;  // whose address is part of the operation
+  /// Addresses of bias and scales are part of the operation.
+  void set_addresses(const ProductBuffers& buffers) const;
+
+  mutable std::mutex addresses_;
   Handle<cublasLtMatmulDescOpaque_t> operation_;
   Layout first_, second_, result_;  // of our b, our a, and the result, which the addend is like
 };

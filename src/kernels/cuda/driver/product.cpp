@@ -89,6 +89,13 @@ class CublasProduct final : public Product {
 
   std::size_t scratch_bytes() const override { return workspace_ + kWorkspaceAlignment; }
 
+  bool is_available() const override {
+    const CublasCall call(spec_);
+    return std::ranges::any_of(call.heuristic(workspace_, kCandidates), [&](const auto& algorithm) {
+      return is_deterministic(algorithm) && call.workspace_of(algorithm) <= workspace_;
+    });
+  }
+
   void load() const override {
     if (call_) return;
     call_ = std::make_unique<CublasCall>(spec_);

@@ -39,23 +39,35 @@ class Parts {
 ProductBuffers lay_out(const ProductSpec& spec, std::size_t workspace, Parts& parts) {
   ProductBuffers buffers;
   buffers.a =
-      parts.take(spec.batch * (spec.transpose_a ? spec.k : spec.m) * spec.a_stride(), spec.input);
-  buffers.b = parts.take(spec.batch * spec.k * spec.n, spec.input);
-  if (spec.bias) buffers.bias = parts.take(spec.n, spec.result);
+      parts.take(spec.batch * (spec.transpose_a ? spec.k : spec.m) * spec.a_stride(), spec.a);
+  buffers.b = parts.take(spec.batch * spec.k * spec.n, spec.b);
+  if (spec.is_fp8()) {
+    const auto scales = [&](Fp8Block block, std::int64_t rows) {
+      const Shape shape = fp8_scale_shape(block, {rows, spec.k});
+      return static_cast<const float*>(parts.take(elements_of(shape), DType::fp32));
+    };
+    buffers.scale_a = scales(spec.block_a, spec.m);
+    buffers.scale_b = scales(spec.block_b, spec.n);
+  }
+  if (spec.bias) buffers.bias = parts.take(spec.n, spec.bias_dtype());
   buffers.result = parts.take(spec.batch * spec.m * spec.result_stride(), spec.result);
   if (spec.addend) buffers.addend = buffers.result;
+  if (spec.activation == ProductSpec::Activation::gelu_tanh_grad) {
+    buffers.x = parts.take(spec.batch * spec.m * spec.n, spec.result);
+  }
   buffers.scratch = parts.take_aligned(workspace);
   return buffers;
 }
 
-/// Numbers of either sign between 1/2 and 2, as bf16 and as fp32: a device multiplies zeros faster
-/// than what a model has, because they draw less power.
-void fill(void* memory, std::size_t bytes) {
+/// Numbers of either sign between 1/2 and 2, as bf16 and as fp32, or in the fp8 formats: a device
+/// multiplies zeros faster than what a model has, because they draw less power.
+void fill(void* memory, std::size_t bytes, bool fp8) {
   std::vector<std::uint16_t> numbers(std::size_t{1} << 19);
   const CounterRng rng(1, 2, 3);
+  const unsigned fixed = fp8 ? 0x3838 : 0x3f00, random = fp8 ? 0x8787 : 0x80ff;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const auto word = rng.word(static_cast<std::int64_t>(i));
-    numbers[i] = static_cast<std::uint16_t>(0x3f00 | (word & 0x80ff));
+    numbers[i] = static_cast<std::uint16_t>(fixed | (word & random));
   }
   auto* to = static_cast<std::byte*>(memory);
   std::size_t filled = std::min(bytes, numbers.size() * sizeof(numbers[0]));
@@ -80,7 +92,7 @@ std::unique_ptr<const ProductTrial> ProductTrial::make(const ProductSpec& spec,
   Parts parts(memory);
   const ProductBuffers buffers = lay_out(spec, workspace_bytes, parts);
   std::unique_ptr<const ProductTrial> trial(new ProductTrial(memory, buffers, workspace_bytes));
-  fill(memory, sizes.bytes());
+  fill(memory, sizes.bytes(), spec.is_fp8());
   return trial;
 }
 
