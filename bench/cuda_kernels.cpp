@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,9 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "kernels/cuda/cudnn_attention.h"
 #include "kernels/cuda/device.h"
+#include "kernels/fp8.h"
 #include "ops/op.h"
 
 namespace bessemer {
@@ -30,6 +33,8 @@ struct Bench {
   std::vector<std::optional<TensorType>> operands;
   Attributes attributes;
   std::int64_t ids_below = 1;  // what integer operands are filled with
+  // A kernel that is in no list yet, instead of the op's.
+  std::optional<kernels::KernelCandidate> candidate = std::nullopt;
 };
 
 /// Numbers spread evenly over [-0.5, 0.5), or ids; scalars are 0.5 or 1.
@@ -47,6 +52,8 @@ std::vector<std::byte> contents(const TensorType& type, std::int64_t ids_below,
       case DType::fp64: put(static_cast<double>(value)); break;
       case DType::fp32: put(value); break;
       case DType::bf16: put(BFloat16(value)); break;
+      case DType::fp8_e4m3: put(Fp8E4M3(value)); break;
+      case DType::fp8_e5m2: put(Fp8E5M2(value)); break;
       case DType::int32: put(static_cast<std::int32_t>(id)); break;
       case DType::int64: put(id); break;
       default: fail("no contents of {}", name_of(type.dtype));
@@ -120,9 +127,10 @@ struct Chosen {
 };
 
 /// The first CUDA candidate that takes it, as the planner chooses; else the reasons of all.
-Chosen choose(const ops::OpDefinition& op, const kernels::KernelRequest& request) {
+Chosen choose(std::span<const kernels::KernelCandidate> candidates,
+              const kernels::KernelRequest& request) {
   std::string reasons;
-  for (const kernels::KernelCandidate& candidate : op.candidates) {
+  for (const kernels::KernelCandidate& candidate : candidates) {
     if (candidate.backend != kernels::Backend::cuda) continue;
     kernels::Prepared prepared = candidate.prepare(request);
     if (auto* kernel = std::get_if<std::unique_ptr<const kernels::Kernel>>(&prepared)) {
@@ -146,7 +154,9 @@ struct Prepared {
     kernels::Machine machine = kernels::Machine::detect();
     machine.device = kernels::Backend::cuda;
     machine.compute_capability = compute_capability;
-    chosen = choose(op, {use.operands, results, use.attributes, machine});
+    const kernels::KernelRequest request{use.operands, results, use.attributes, machine};
+    chosen =
+        bench.candidate ? choose({&*bench.candidate, 1}, request) : choose(op.candidates, request);
   }
 };
 
@@ -191,6 +201,18 @@ TensorType int32(Shape shape) { return {DType::int32, std::move(shape)}; }
 constexpr std::int64_t kBatch = 8, kTokens = 2048, kRows = kBatch * kTokens;
 constexpr std::int64_t kHidden = 4096, kInner = 11008, kVocabulary = 32000;
 
+/// With its transpose, as linear layers want it; an amax of the next step's scale is measured too.
+Bench quantize(const std::string& block) {
+  Bench bench{"quantize_fp8 " + block + " + transpose",
+              "quantize_fp8",
+              {bf16({kRows, kHidden})},
+              {{"format", std::string("e4m3")}, {"block", block}, {"transposed", true}}};
+  if (block != "tensor") return bench;
+  bench.operands.emplace_back(fp32({}));
+  bench.attributes.set("measure", true);
+  return bench;
+}
+
 std::vector<Bench> of_memory() {
   const TensorType x = bf16({kRows, kHidden}), gain = fp32({kHidden}), statistic = fp32({kRows});
   const TensorType inner = bf16({kRows, kInner}), ids = int32({kRows});
@@ -227,7 +249,40 @@ std::vector<Bench> of_memory() {
       {"embedding", "embedding", {bf16({kVocabulary, kHidden}), ids}, {}, kVocabulary},
       {"embedding_grad", "embedding_grad", {x, ids}, {{"rows", kVocabulary}}, kVocabulary},
       {"reduce_sum of rows", "reduce_sum", {x}, {{"dims", std::vector<std::int64_t>{0}}}},
+      {"amax", "amax", {x}, {}},
+      quantize("tensor"),
+      quantize("1x128"),
+      quantize("128x128"),
   };
+}
+
+TensorType scales_of(const std::string& block, const Shape& shape) {
+  const kernels::Fp8Block of = *kernels::parse_fp8_block(block);
+  return fp32(kernels::fp8_scale_shape(of, {shape[0], shape[1]}));
+}
+
+Bench of_fp8(const std::string& label, const Shape& a, const std::string& block_a, const Shape& b,
+             const std::string& block_b, const char* dtype) {
+  const TensorType q_a{DType::fp8_e4m3, a}, q_b{DType::fp8_e4m3, b};
+  Bench bench{label + " " + block_a + (block_a == block_b ? "" : " x " + block_b),
+              "scaled_matmul",
+              {q_a, scales_of(block_a, a), q_b, scales_of(block_b, b)},
+              {{"block_a", block_a}, {"block_b", block_b}, {"dtype", std::string(dtype)}}};
+  if (std::string(dtype) == "fp32") {  // gradients of weights are added up
+    bench.operands.resize(6);
+    bench.operands[5] = fp32({a[0], b[0]});
+  }
+  return bench;
+}
+
+std::vector<Bench> of_fp8_arithmetic() {
+  const Shape x{kRows, kHidden}, w{kInner, kHidden}, dy_t{kInner, kRows}, x_t{kHidden, kRows};
+  const Shape square{8192, 8192};
+  return {of_fp8("fp8 8192 x 8192 x 8192", square, "tensor", square, "tensor", "bf16"),
+          of_fp8("fp8 forward", x, "tensor", w, "tensor", "bf16"),
+          of_fp8("fp8 forward", x, "1x128", w, "128x128", "bf16"),
+          of_fp8("fp8 of weight", dy_t, "tensor", x_t, "tensor", "fp32"),
+          of_fp8("fp8 of weight", dy_t, "1x128", x_t, "1x128", "fp32")};
 }
 
 std::vector<Bench> of_arithmetic() {
@@ -254,6 +309,10 @@ std::vector<Bench> of_arithmetic() {
        "matmul",
        {bf16({8192, 768}), bf16({3072, 768})},
        forward},
+      {"matmul tf32 16384 x 4096 x 11008",
+       "matmul",
+       {fp32({kRows, kHidden}), fp32({kInner, kHidden})},
+       {{"transpose_b", true}, {"tf32", true}}},
   };
   for (const std::int64_t tokens : {std::int64_t{1024}, std::int64_t{4096}}) {
     for (const auto& [head_size, key_heads] :
@@ -266,9 +325,14 @@ std::vector<Bench> of_arithmetic() {
           fmt::format("{} tokens, {}/{} heads of {}", tokens, heads, key_heads, head_size);
       const ops::OpUse use{{q, k, k}, causal};
       const auto y = ops::definition_of("attention").infer(use);
+      constexpr auto kCuda = kernels::Backend::cuda;
       benches.push_back({"attention " + shape, "attention", {q, k, k}, causal});
+      benches.push_back(benches.back());
+      benches.back().candidate = {"cudnn.attention", cuda::cudnn_attention, kCuda};
       benches.push_back(
           {"attention_grad " + shape, "attention_grad", {q, q, k, k, q, y[1]}, causal});
+      benches.push_back(benches.back());
+      benches.back().candidate = {"cudnn.attention_grad", cuda::cudnn_attention_grad, kCuda};
     }
   }
   return benches;
@@ -278,12 +342,12 @@ std::vector<Bench> of_arithmetic() {
 template <typename Body>
 int for_each_bench(const Body& body) {
   int failures = 0;
-  for (const auto& benches : {of_memory(), of_arithmetic()}) {
+  for (const auto& benches : {of_memory(), of_arithmetic(), of_fp8_arithmetic()}) {
     for (const Bench& bench : benches) {
       try {
         body(bench);
       } catch (const Error& error) {
-        ++failures;
+        if (!bench.candidate) ++failures;  // what no plan takes may be missing
         fmt::print("{:<44} not measured: {}\n", bench.label, error.what());
       }
       std::fflush(stdout);

@@ -38,6 +38,7 @@
 #include "config/parse.h"
 #include "models/architecture.h"
 #include "passes/pipeline.h"
+#include "passes/write_weights.h"
 #include "plan/recompute_to_fit.h"
 #include "plan/report.h"
 #include "train/machine.h"
@@ -89,14 +90,15 @@ class Compiler {
   passes::StepGraphs graphs(passes::RecomputePolicy policy, Stash stash) {
     passes::StepOptions options;
     options.stash = stash;
-    options.recipe = train::recipe_of(config_.precision.recipe);
+    options.recipe = train::recipe_of(config_.precision);
     options.recompute = policy;
     return passes::compile_step(models::loss_graph(architecture_, shape_), std::nullopt, options,
                                 runner_);
   }
 
   plan::Plan plan(const passes::StepGraphs& step) const {
-    std::vector<const ir::Graph*> graphs{&step.accumulate_first, &step.update};
+    const ir::Graph update = passes::write_weights(step.update, step.refresh);
+    std::vector<const ir::Graph*> graphs{&step.accumulate_first, &update};
     if (!step.refresh.nodes().empty()) graphs.insert(graphs.begin(), &step.refresh);
     return plan::make_plan(graphs, machine_);
   }
@@ -148,7 +150,7 @@ data::GlobalBatch random_batch(const models::Architecture& architecture, const O
 // Runs a step's programs, of which a run has filled the inputs, and adds what they take.
 void time_step(Contender& contender, const runtime::Executor& executor) {
   double sum = 0;
-  for (const char* name : {"accumulate_first", "update", "refresh"}) {
+  for (const char* name : {"accumulate_first", "update"}) {
     const auto program = executor.find(name);
     if (!program.valid()) continue;
     executor.run_profiled(program, [&](std::size_t i, double seconds) {

@@ -61,7 +61,7 @@ void print_table(fmt::memory_buffer& out, std::vector<Cost> costs, double total,
 
 std::string profile_step(const runtime::Executor& executor, int repetitions) {
   std::vector<Cost> instructions;
-  for (const char* name : {"accumulate_first", "update", "refresh"}) {
+  for (const char* name : {"accumulate_first", "update", "refresh_rest"}) {
     for (Cost& cost : measure(executor, name, repetitions)) instructions.push_back(std::move(cost));
   }
   std::map<std::string, Cost> by_op;

@@ -1,7 +1,7 @@
 """PyTorch's side of the comparison: the protocol of train_step.cpp (a number on standard input asks
 for so many steps, one JSON object a line answers), the same batches, weights and hyperparameters.
 
-    python torch_step.py --model DIR --batches FILE --recipe fp32|bf16 [--compile | --checkpoint]
+    python torch_step.py --model DIR --batches FILE --recipe fp32|tf32|bf16 [--compile | --checkpoint]
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--batches", required=True)
-    parser.add_argument("--recipe", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--recipe", choices=("fp32", "tf32", "bf16"), default="bf16")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--checkpoint", action="store_true",
                         help="keep the inputs of the blocks alone and run them again in backward")
@@ -65,6 +65,8 @@ def main():
     arguments = parser.parse_args()
     if arguments.threads > 0:
         torch.set_num_threads(arguments.threads)
+    if arguments.recipe == "tf32":
+        torch.set_float32_matmul_precision("high")
     batches = safetensors.torch.load_file(arguments.batches)
     device = arguments.device
     inputs, targets = (batches[name].long().to(device) for name in ("inputs", "targets"))

@@ -9,10 +9,12 @@
 // many steps; every answer is one JSON object a line on standard output: {"ready": ...} at the
 // start, then one for each step. So the driver can let the peers take turns while each keeps its
 // process.
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -120,6 +122,55 @@ std::size_t peak_resident_bytes() {
 
 void answer(const nlohmann::json& object) { std::cout << object.dump() << std::endl; }
 
+// As the trainer takes them: on a device each one is started while the one before runs, and is read
+// late. A step's seconds are those since the one before was over, or since it was started.
+class Steps {
+ public:
+  Steps(const train::StepRunner& runner, const Batches& batches, std::int64_t micro_batch_size)
+      : runner_(runner), batches_(batches), micro_batch_size_(micro_batch_size) {}
+
+  void run(std::int64_t count, double learning_rate) {
+    std::optional<Running> before;
+    for (; count > 0; --count) {
+      const data::GlobalBatch batch = batches_.at(++step_, micro_batch_size_);
+      const auto start = Clock::now();
+      const Running now{step_, start, runner_.start(batch, learning_rate, step_)};
+      if (before) finish(*before);
+      before = now;
+      if (!now.started.result) continue;
+      finish(now);
+      before.reset();
+    }
+    if (before) finish(*before);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Running {
+    std::int64_t step;
+    Clock::time_point start;
+    train::StartedStep started;
+  };
+
+  void finish(const Running& running) {
+    const train::StepResult result = runner_.result(running.started);
+    const auto over = Clock::now();
+    const std::chrono::duration<double> seconds = over - std::max(running.start, last_over_);
+    last_over_ = over;
+    answer({{"step", running.step},
+            {"seconds", seconds.count()},
+            {"loss", result.loss},
+            {"gradient_norm", result.gradient_norm},
+            {"peak_resident_bytes", peak_resident_bytes()}});
+  }
+
+  const train::StepRunner& runner_;
+  const Batches& batches_;
+  std::int64_t micro_batch_size_;
+  std::int64_t step_ = 0;
+  Clock::time_point last_over_;
+};
+
 void run(const Options& options) {
   if (options.threads > 0) set_thread_count(options.threads);
   const Batches batches(options.batches);
@@ -138,27 +189,15 @@ void run(const Options& options) {
                          train::into(executor));
   const train::StepRunner runner(executor, 0);
   runner.refresh();
-  const DType dtype = options.recipe == "bf16" ? DType::bf16 : DType::fp32;
+  const DType dtype = train::compute_dtype(config.precision.recipe);
   answer({{"ready", "bessemer " + options.recipe},
           {"parameters", models::parameter_count(architecture)},
           {"flops_per_token", models::training_flops_per_token(architecture, batches.length())},
           {"matmul_peak", plan.machine.matmul_flops(dtype)},
           {"planned_bytes", plan.arena_bytes},
           {"device_bytes", machine.device_memory > 0 ? plan.arena_bytes : 0}});
-  std::int64_t step = 0;
-  for (std::int64_t count = 0; std::cin >> count;) {
-    for (; count > 0; --count) {
-      const data::GlobalBatch batch = batches.at(++step, *config.train.micro_batch_size);
-      const auto start = std::chrono::steady_clock::now();
-      const train::StepResult result = runner.run(batch, options.learning_rate, step);
-      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-      answer({{"step", step},
-              {"seconds", seconds.count()},
-              {"loss", result.loss},
-              {"gradient_norm", result.gradient_norm},
-              {"peak_resident_bytes", peak_resident_bytes()}});
-    }
-  }
+  Steps steps(runner, batches, *config.train.micro_batch_size);
+  for (std::int64_t count = 0; std::cin >> count;) steps.run(count, options.learning_rate);
   if (options.profile > 0) std::cerr << profile_step(executor, options.profile);
 }
 
@@ -171,7 +210,7 @@ int main(int argc, char** argv) {
       "Trains a Hugging Face model on given batches, as many steps as standard input says"};
   app.add_option("--model", options.model, "Hugging Face directory")->required();
   app.add_option("--batches", options.batches, "safetensors with inputs and targets")->required();
-  app.add_option("--recipe", options.recipe)->check(CLI::IsMember({"fp32", "bf16"}));
+  app.add_option("--recipe", options.recipe)->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp8"}));
   app.add_option("--set", options.settings, "section.key=value, as in a run file");
   app.add_option("--threads", options.threads, "0: all cores");
   app.add_option("--learning-rate", options.learning_rate);

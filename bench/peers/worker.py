@@ -13,15 +13,28 @@ ROOT = HERE.parent.parent
 
 TORCH = {"eager": [], "compile": ["--compile"], "checkpoint": ["--checkpoint"]}
 
+# What each side is asked for: Bessemer its recipe and more of [precision]; PyTorch, which has no fp8 of
+# its own, bf16.
+RECIPES = {
+    "fp32": ("fp32", [], "fp32"),
+    "tf32": ("tf32", [], "tf32"),
+    "bf16": ("bf16", [], "bf16"),
+    "fp8": ("fp8", ["precision.fp8_scaling=current"], "bf16"),
+    "fp8-block": ("fp8", ["precision.fp8_scaling=block"], "bf16"),
+}
+
 
 def command(way, recipe, inputs, threads, settings, device):
+    ours, precision, theirs = RECIPES[recipe]
     common = ["--model", inputs / "model", "--batches", inputs / "batches.safetensors",
-              "--recipe", recipe, "--threads", threads]
+              "--threads", threads]
     if way == "bessemer":
         program = os.environ.get("TRAIN_STEP", str(ROOT / "build" / "train_step")).split()
         device = [] if device == "cpu" else [f"run.device={device}"]
-        return [*program, *common, *(f"--set={s}" for s in [*settings, *device])]
-    return [sys.executable, HERE / "torch_step.py", *common, *TORCH[way], "--device", device]
+        return [*program, *common, "--recipe", ours,
+                *(f"--set={s}" for s in [*settings, *precision, *device])]
+    return [sys.executable, HERE / "torch_step.py", *common, "--recipe", theirs, *TORCH[way],
+            "--device", device]
 
 
 class Worker:
