@@ -102,6 +102,7 @@ std::vector<std::string> pass_names() {
   names.emplace_back("sum_losses");
   names.emplace_back("add_optimizer");
   names.emplace_back("write_weights");
+  names.emplace_back("early_norm");
   names.emplace_back("delay_update");
   names.emplace_back("speculate_update");
   names.emplace_back("offload");

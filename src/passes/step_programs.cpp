@@ -2,6 +2,7 @@
 
 #include "passes/delay_update.h"
 #include "passes/differentiate.h"
+#include "passes/early_norm.h"
 #include "passes/merged_step.h"
 #include "passes/speculate_update.h"
 #include "passes/write_weights.h"
@@ -35,8 +36,9 @@ std::vector<std::pair<std::string, std::string>> pending_gradients(const ir::Gra
 
 }  // namespace
 
-StepPrograms step_programs(const StepGraphs& step, UpdateMode mode, std::int64_t micro_batches,
+StepPrograms step_programs(const StepGraphs& step, const StepProgramOptions& options,
                            const cost::MachineDescription& machine, Runner& runner) {
+  const std::int64_t micro_batches = options.micro_batches;
   StepPrograms programs;
   std::vector<ir::Graph>& graphs = programs.graphs;
   if (!step.refresh.nodes().empty()) graphs.push_back(step.refresh);
@@ -48,10 +50,15 @@ StepPrograms step_programs(const StepGraphs& step, UpdateMode mode, std::int64_t
   const auto add_rest = [&] {
     if (!rest.nodes().empty()) graphs.push_back(rest);
   };
-  switch (mode) {
+  switch (options.mode) {
     case UpdateMode::synchronous:
-      add_micro_batches(step, micro_batches, graphs);
-      graphs.push_back(update);
+      add_micro_batches(step, micro_batches - (options.early_norm ? 1 : 0), graphs);
+      if (options.early_norm) {
+        graphs.push_back(runner.run(accumulate, {{"early_norm", [&](const ir::Graph& g) {
+                                                    return early_norm(g, update);
+                                                  }}}));
+      }
+      graphs.push_back(options.early_norm ? update_after_norm(update) : update);
       add_rest();
       break;
     case UpdateMode::delayed:

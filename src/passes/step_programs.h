@@ -15,7 +15,8 @@ namespace bessemer::passes {
 
 /// Which programs a step has, in which order they run, and what follows:
 ///
-///   synchronous  accumulate_first, accumulate..., update, refresh_rest
+///   synchronous  accumulate_first, accumulate..., update, refresh_rest; where the norm is taken
+///                early: accumulate_first, accumulate..., accumulate_last, update, refresh_rest
 ///   delayed      accumulate_first, accumulate..., accumulate_last, update, exchange
 ///   speculative  accumulate_first, accumulate..., accumulate_last, check, and exchange, or update
 ///                and refresh_rest
@@ -29,8 +30,14 @@ struct StepPrograms {
   std::vector<std::pair<std::string, std::string>> exchanges;
 };
 
+struct StepProgramOptions {
+  UpdateMode mode = UpdateMode::synchronous;
+  std::int64_t micro_batches = 1;
+  bool early_norm = false;  // of a synchronous step: passes/early_norm.h
+};
+
 /// `step` as compile_step makes it, recomputation included.
-StepPrograms step_programs(const StepGraphs& step, UpdateMode mode, std::int64_t micro_batches,
+StepPrograms step_programs(const StepGraphs& step, const StepProgramOptions& options,
                            const cost::MachineDescription& machine, Runner& runner);
 
 }  // namespace bessemer::passes

@@ -242,14 +242,13 @@ std::size_t predicted_process_bytes(const Plan& plan, const std::vector<OutsideE
 
 double step_seconds(std::int64_t micro_batches,
                     const std::function<double(const std::string&)>& seconds) {
-  const double last = seconds("accumulate_last");  // where there is one, the update runs beside it
+  const double last = seconds("accumulate_last");  // 0 where it is like the others
   const std::int64_t others = micro_batches - (last > 0 ? 1 : 0);
   const double first = seconds("accumulate_first"), next = seconds("accumulate");
   const double accumulated =
       others < 1 ? 0 : first + static_cast<double>(others - 1) * (next > 0 ? next : first);
-  if (last <= 0) return accumulated + seconds("update") + seconds("refresh_rest");
   const double check = seconds("check");  // a speculative update, as where nothing is clipped
-  return accumulated + last + (check > 0 ? check : seconds("update"));
+  return accumulated + last + (check > 0 ? check : seconds("update") + seconds("refresh_rest"));
 }
 
 double predicted_step_seconds(const Plan& plan, std::int64_t micro_batches) {

@@ -53,6 +53,10 @@ passes::UpdateMode mode_of(config::UpdateMode update) {
   return passes::UpdateMode::synchronous;
 }
 
+bool is_gradients(const config::OffloadItem& item) {
+  return item.what == config::TensorClass::gradients;
+}
+
 bool is_accumulate(const std::string& program) { return program.starts_with("accumulate"); }
 
 // What choose_tiers says of the graphs' inputs, in graphs of inputs alone.
@@ -191,6 +195,13 @@ bool RunCompiler::frontier_is_exact(const Way& way) const {
   return way.offload.empty() && config_.optimizer.update == config::UpdateMode::synchronous;
 }
 
+// Where an update would fetch the gradients for it. Tiles of a gradient are never on the device
+// together.
+bool RunCompiler::takes_norm_early(const Way& way) const {
+  return config_.optimizer.update == config::UpdateMode::synchronous && way.piece == kWhole &&
+         std::any_of(way.offload.begin(), way.offload.end(), is_gradients);
+}
+
 RunCompiler::Programs RunCompiler::make_programs(const Way& way, passes::Runner& runner) {
   passes::StepGraphs step = graphs(way).step;
   if (way.level > 0) {
@@ -210,8 +221,11 @@ RunCompiler::Programs RunCompiler::make_programs(const Way& way, passes::Runner&
       step.evaluate = plan::chunk_to_fit(std::move(*step.evaluate), target, machine_);
     }
   }
-  passes::StepPrograms made = passes::step_programs(step, mode_of(config_.optimizer.update),
-                                                    graphs(way).micro_batches, machine_, runner);
+  passes::StepPrograms made = passes::step_programs(step,
+                                                    {.mode = mode_of(config_.optimizer.update),
+                                                     .micro_batches = graphs(way).micro_batches,
+                                                     .early_norm = takes_norm_early(way)},
+                                                    machine_, runner);
   Programs programs{way, std::move(made.graphs), std::move(made.exchanges)};
   if (graphs(way).sample_cache > 0) {
     programs.graphs.push_back(graphs(way).generation.prefill);
@@ -222,7 +236,8 @@ RunCompiler::Programs RunCompiler::make_programs(const Way& way, passes::Runner&
 
 const RunCompiler::Programs& RunCompiler::programs(const Way& way) {
   Way key = way;
-  key.offload.clear();
+  if (!takes_norm_early(way)) key.offload.clear();
+  std::erase_if(key.offload, [](const auto& item) { return !is_gradients(item); });
   key.piece = kWhole;
   if (!programs_ || programs_->way != key) {
     programs_ = std::make_unique<Programs>(make_programs(key, quiet_));
@@ -297,8 +312,11 @@ Price RunCompiler::price(const Way& way) {
 
 Operations RunCompiler::operations(const Way& way) {
   Operations sum;
+  // Of several micro-batches a last one with the norm is the others' equal but for that.
+  const bool last_counts = !takes_norm_early(way) || graphs(way).micro_batches <= 2;
   for (const ir::Graph& graph : programs(way).graphs) {
     if (!is_accumulate(graph.name())) continue;
+    if (graph.name() == "accumulate_last" && !last_counts) continue;
     const Operations& one = price(way, graph).operations;
     for (const auto& [op, n] : one.count) sum.count[op] += n;
     sum.head_chunks = std::max(sum.head_chunks, one.head_chunks);

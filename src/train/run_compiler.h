@@ -68,6 +68,7 @@ class RunCompiler {
   const ProgramPrice& price(const Way& way, const ir::Graph& graph);
   passes::OffloadOptions offload_options_of(const Way& way) const;
   bool frontier_is_exact(const Way& way) const;
+  bool takes_norm_early(const Way& way) const;
 
   config::RunConfig config_;
   models::Architecture architecture_;

@@ -64,7 +64,7 @@ class StepRunner {
     runtime::TensorBytes loss_scale, learning_rate;
     std::size_t loss = 0, norm = 0, coefficient = 0;
   };
-  bool is_delayed() const { return last_.program.valid() && !check_.program.valid(); }
+  bool is_delayed() const { return !executor_.plan().exchanges.empty() && !check_.program.valid(); }
   BatchPorts ports_of(const char* program) const;
   Verdict verdict_of(const char* program) const;
   void copy_batch(const data::Batch& batch, const BatchPorts& ports) const;
@@ -77,7 +77,7 @@ class StepRunner {
   const runtime::Executor& executor_;
   std::uint64_t seed_;
   Program refresh_, refresh_rest_;  // of all that derives from parameters; of what updates leave
-  BatchPorts first_, next_, last_, evaluate_;  // last_: only where the update runs beside it
+  BatchPorts first_, next_, last_, evaluate_;  // last_: where the step ends otherwise
   Verdict update_, check_;                     // check_: only of speculative updates
   std::size_t loss_of_evaluate_ = 0;
 };

@@ -102,6 +102,31 @@ TEST(OffloadPlan, MovesBytesFromTierToTier) {
   }
 }
 
+// The norm, for which an update would read them first, is taken where they are made.
+TEST(OffloadPlan, GradientsThatMoveAreFetchedOnceByTheUpdate) {
+  const RunPlace place;
+  for (const char* micro_batches : {"train.global_batch_size=2", "train.global_batch_size=6"}) {
+    const auto planned = [&](const std::string& offload) {
+      const config::RunConfig config =
+          place.config("run", 3, {"model.hidden=64", micro_batches, "memory.offload=" + offload});
+      passes::Runner runner;
+      return train::compile_run(config, models::resolve(config.model, 300, 16),
+                                cost::describe_here(), runner)
+          .plan;
+    };
+    const plan::Plan moved = planned("optimizer,gradients"), resident = planned("optimizer");
+    EXPECT_EQ(resident.find("accumulate_last"), nullptr);
+    ASSERT_NE(moved.find("accumulate_last"), nullptr);
+    EXPECT_EQ(moved.find("accumulate") != nullptr, moved.find("accumulate_first") != nullptr);
+    const auto sums = [](const plan::Program& program) {
+      return std::count_if(program.instructions.begin(), program.instructions.end(),
+                           [](const plan::Instruction& i) { return i.op == "sum_of_squares"; });
+    };
+    EXPECT_GT(sums(moved.program("accumulate_last")), 0);
+    EXPECT_EQ(sums(moved.program("update")), 0);
+  }
+}
+
 TEST(OffloadPlan, AParameterLargerThanTheDeviceIsThereInTiles) {
   const RunPlace place;
   cost::MachineDescription machine = cost::describe_here();
