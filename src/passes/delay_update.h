@@ -18,8 +18,7 @@
 // brings in).
 //
 //   accumulate_last  the graph of the last micro-batch; in it AdamW of g(t-1), spread evenly over
-//   its
-//                    arithmetic, each parameter's after the last use of the old value, and the
+//                    its arithmetic, each parameter's after the last use of the old value, and the
 //                    refreshed weights; n(t) is written to "step.gradient_norm"
 //   update           data "loss_scale", "learning_rate"; keeps what g(t) will meet in
 //                    "optimizer.coefficient", "optimizer.learning_rate" and "optimizer.step"

@@ -1,15 +1,13 @@
 // set_precision: applies a precision recipe to an fp32 graph.
 //
 // fp32  nothing changes.
-// tf32  products of matrices, those of linear layers and of the head, may take their fp32 factors
-// as
-//       TF32 (NVIDIA, "A100 tensor core GPU architecture", 2020): an attribute, which kernels
-//       without such units ignore.
+// tf32  products of linear layers and of the head may take their fp32 factors as TF32 (NVIDIA,
+//       "A100 tensor core GPU architecture", 2020): an attribute, which kernels without such units
+//       ignore.
 // bf16  activations and matrix products in bf16 (fp32 accumulation inside kernels); parameters stay
 //       fp32 masters, of which matrices get a bf16 copy by an explicit cast; statistics, losses,
 //       reductions and the gradients of parameters stay fp32. (Kalamkar et al., "A study of
 //       bfloat16 for deep learning training", 2019.)
-//
 // fp8   as bf16; then set_fp8 takes the products of linear layers.
 //
 // Must run after differentiate (so that forward and backward get one treatment) and before
