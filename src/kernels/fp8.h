@@ -76,6 +76,9 @@ constexpr float largest_fp8(DType format) {
   return format == DType::fp8_e4m3 ? Fp8E4M3::largest() : Fp8E5M2::largest();
 }
 
+/// What a scale follows: `amax`, or where that is 0, so that nothing is known, what is assumed.
+constexpr float known_amax(float amax, float assumed) { return amax == 0.0f ? assumed : amax; }
+
 /// What quantizes and dequantizes numbers up to `amax`. An element is the fp32 product
 /// x * inverse, rounded to the format: every kernel gives the same bits. Where amax is not finite,
 /// the scale is not either, and so is all that is made with it.

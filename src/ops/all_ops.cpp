@@ -49,6 +49,8 @@ std::span<const OpDefinition> all_ops() {
       quantize_blocks_op(),
       dequantize_blocks_op(),
       amax_op(),
+      collect_amax_op(),
+      amax_history_op(),
       quantize_fp8_op(),
       scaled_matmul_op(),
       sum_of_squares_op(),

@@ -50,6 +50,8 @@ OpDefinition fused_op();
 OpDefinition quantize_blocks_op();
 OpDefinition dequantize_blocks_op();
 OpDefinition amax_op();
+OpDefinition collect_amax_op();
+OpDefinition amax_history_op();
 OpDefinition quantize_fp8_op();
 OpDefinition scaled_matmul_op();
 OpDefinition sum_of_squares_op();

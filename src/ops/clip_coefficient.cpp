@@ -9,10 +9,14 @@ namespace bessemer::ops {
 namespace {
 
 std::vector<TensorType> infer(const OpUse& use) {
-  const Checker check(use, {"norm", "loss"});
+  const Checker check(use, {"norm", "loss", "amaxes?"});
   const TensorType scalar{sum_dtype(check.type(0).dtype), {}};
   check.expect(0, scalar);
   check.expect(1, scalar);
+  if (check.has(2)) {
+    const bool numbers = check.type(2).dtype == DType::fp32 && check.type(2).rank() == 1;
+    check.require_that(numbers, 2, "expected fp32 [n], found {}", to_string(check.type(2)));
+  }
   const double max_norm = use.attributes.real("max_norm");
   require(max_norm >= 0, "attribute 'max_norm' is {}, expected 0 (off) or more", max_norm);
   return {scalar};

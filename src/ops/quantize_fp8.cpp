@@ -17,6 +17,20 @@ Fp8Block block_of(const Attributes& attributes) { return fp8_block_attribute(att
 bool transposed(const Attributes& attributes) { return attributes.boolean("transposed", false); }
 bool measures(const Attributes& attributes) { return attributes.boolean("measure", false); }
 
+// One number, or one of many.
+void check_amax(const Checker& check, const Attributes& attributes) {
+  const std::int64_t index = attributes.integer("index", 0);
+  const double assumed = attributes.real("assumed", 0);
+  require(assumed >= 0, "attribute 'assumed' is {}, expected 0 or more", assumed);
+  if (!check.has(1)) return;
+  check.expect_dtype(1, DType::fp32);
+  const TensorType& amax = check.type(1);
+  check.require_that(amax.rank() <= 1, 1, "expected at most 1 dimension, found {}",
+                     to_string(amax));
+  check.require_that(index >= 0 && index < amax.elements(), 1, "has no element {}, found {}", index,
+                     to_string(amax));
+}
+
 // Blocks are never cut: those of x along its columns (and rows, of squares), those of its transpose
 // along its rows.
 void check_blocks(const Checker& check, kernels::MatrixSize size, Fp8Block block, bool transpose) {
@@ -38,7 +52,7 @@ std::vector<TensorType> infer(const OpUse& use) {
   const Fp8Block block = block_of(use.attributes);
   check.require_that(check.has(1) == (block == Fp8Block::tensor), 1,
                      "is needed with block \"tensor\" and with no other");
-  check.expect(1, {DType::fp32, {}});
+  check_amax(check, use.attributes);
   const kernels::MatrixSize size = kernels::matrix_size(x), turned{size.columns, size.rows};
   check_blocks(check, size, block, transposed(use.attributes));
   std::vector<TensorType> results{{*dtype, x.shape},

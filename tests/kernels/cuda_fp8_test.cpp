@@ -106,6 +106,60 @@ TEST_F(CudaFp8, QuantizesAsTheReferenceDoes) {
   }
 }
 
+TEST_F(CudaFp8, ScalesByAKnownAmax) {
+  for (const Shape& shape : {Shape{3, 38}, Shape{48, 80}}) {
+    for (const std::int64_t index : {0, 2}) {
+      ExactCase c = quantizing(of_every_size({DType::bf16, shape}), "e5m2", "tensor", true, true);
+      c.operands[1] = of({DType::fp32, {3}}, {0.25, 7, 0});
+      c.attributes.set("index", index);
+      c.attributes.set("assumed", 0.5);
+      expect_same_bits(c, std::to_string(index) + " for " + to_string(c.operands[0]->type()));
+    }
+  }
+}
+
+// As many tensors as need more than one launch, some without a number.
+TEST_F(CudaFp8, CollectsOfAnyNumberOfTensors) {
+  for (const std::int64_t tensors : {1, 3, 130, 1500}) {
+    const TensorType type{DType::fp32, {tensors}};
+    Tensor before(type);
+    Operands operands{std::nullopt};
+    for (std::int64_t i = 0; i < tensors; ++i) {
+      const double amax = i % 17 == 11 ? std::nan("") : static_cast<double>(i % 40);
+      before.set(i, static_cast<double>(i % 37));
+      operands.emplace_back(i % 5 == 2 ? std::optional<Tensor>() : of({DType::fp32, {}}, {amax}));
+    }
+    ExactCase c{
+        cuda::collect_amax, reference::collect_amax, operands, {type}, {{"size", tensors}}, {}};
+    const std::string what = std::to_string(tensors) + " tensors";
+    expect_same_bits(c, what);
+    c.operands[0] = before;
+    expect_same_bits(c, what + " after others");
+    c.share = {{0, 0}};
+    expect_same_bits(c, what + " in place");
+  }
+}
+
+TEST_F(CudaFp8, KeepsTheLastSteps) {
+  for (const std::int64_t tensors : {3, 150}) {
+    const TensorType history{DType::fp32, {16, tensors}}, row{DType::fp32, {tensors}};
+    Tensor before(history), collected(row);
+    for (std::int64_t i = 0; i < before.size(); ++i) before.set(i, static_cast<double>(i * 7 % 64));
+    for (std::int64_t i = 0; i < tensors; ++i) collected.set(i, static_cast<double>(i % 60));
+    for (const double coefficient : {0.5, std::nan("")}) {
+      ExactCase c{cuda::amax_history,
+                  reference::amax_history,
+                  {before, collected, of({DType::fp32, {}}, {coefficient})},
+                  {history, row},
+                  {},
+                  {}};
+      expect_same_bits(c, "apart");
+      c.share = {{0, 0}};
+      expect_same_bits(c, "in place");
+    }
+  }
+}
+
 // A block of zeros, of numbers too small for the inverse of their scale, and what is not finite.
 TEST_F(CudaFp8, BlocksAtTheEndsOfTheRange) {
   for (const DType dtype : {DType::fp32, DType::bf16}) {

@@ -20,6 +20,7 @@ const TensorType kScalar{DType::fp32, {}};
 
 using CudaAdamW = CudaTest;
 using CudaGlobalNorm = CudaTest;
+using CudaStepDecision = CudaTest;
 
 Operands adamw_operands(const TensorType& type, double step, double coefficient) {
   Tensor v = normal(type, 4);
@@ -145,6 +146,20 @@ Operands tensors_of(const std::vector<Shape>& shapes, DType dtype) {
   Operands operands;
   for (const Shape& shape : shapes) operands.push_back(normal({dtype, shape}, operands.size() + 1));
   return operands;
+}
+
+// Wherever it stands among them, whatever the norm and the loss.
+TEST_F(CudaStepDecision, SkipsWhereAnAmaxIsNotFinite) {
+  for (const double amax : {3.0, static_cast<double>(INFINITY), static_cast<double>(NAN)}) {
+    for (const std::int64_t at : {0, 31, 32, 69}) {
+      Tensor amaxes({DType::fp32, {70}});
+      amaxes.set(at, amax);
+      const Operands operands{of(kScalar, {0.5}), of(kScalar, {2}), amaxes};
+      const KernelRun run =
+          run_cuda_kernel(cuda::clip_coefficient, operands, {kScalar}, {{"max_norm", 1.0}});
+      EXPECT_EQ(std::isnan(run.results[0].get(0)), !std::isfinite(amax)) << amax << " at " << at;
+    }
+  }
 }
 
 /// global_norm in its two steps.

@@ -89,6 +89,51 @@ TEST(Fp8, AmaxIsThatOfTheReference) {
   }
 }
 
+TEST(Fp8, ScalesByAKnownAmaxAsTheReference) {
+  for (const std::int64_t index : {0, 1}) {
+    expect_same_codes({spread({DType::bf16, {3, 131}}, true), of({DType::fp32, {2}}, {0, 1.5})},
+                      {{"format", std::string("e4m3")},
+                       {"block", std::string("tensor")},
+                       {"index", index},
+                       {"assumed", 2.5},
+                       {"measure", true}});
+  }
+}
+
+const TensorType kScalar{DType::fp32, {}}, kTensors{DType::fp32, {3}}, kSteps{DType::fp32, {4, 3}};
+
+TEST(Fp8, CollectsWhatTheReferenceDoes) {
+  const Tensor two = of(kScalar, {2}), nan = of(kScalar, {std::nan("")});
+  const Attributes size{{"size", std::int64_t{3}}};
+  for (const Operands& operands :
+       {Operands{std::nullopt, two, std::nullopt, nan},
+        Operands{of(kTensors, {1, std::nan(""), 3}), two, two, std::nullopt}}) {
+    SweepCase same{cpu::collect_amax, reference::collect_amax, operands, {kTensors}, size};
+    same.tolerance_factor = 0;
+    expect_agreement(same, "apart");
+    if (!operands[0]) continue;
+    same.share = {{0, 0}};
+    expect_agreement(same, "in place");
+  }
+}
+
+TEST(Fp8, HistoryIsThatOfTheReference) {
+  Tensor history = normal(kSteps, 3), collected = normal(kTensors, 4);
+  for (Tensor* tensor : {&history, &collected}) {
+    for (std::int64_t i = 0; i < tensor->size(); ++i) tensor->set(i, std::abs(tensor->get(i)));
+  }
+  for (const double coefficient : {0.5, std::nan("")}) {
+    SweepCase same{cpu::amax_history,
+                   reference::amax_history,
+                   {history, collected, of(kScalar, {coefficient})},
+                   {kSteps, kTensors}};
+    same.tolerance_factor = 0;
+    expect_agreement(same, "apart");
+    same.share = {{0, 0}};
+    expect_agreement(same, "in place");
+  }
+}
+
 void push_fp8(Operands& operands, const Shape& shape, const char* format, const char* block) {
   const Tensor x = normal({DType::fp32, shape}, operands.size() + 3);
   Operands from{x};

@@ -107,6 +107,13 @@ TEST(StepDecision, AgreesWithReference) {
       }
     }
   }
+  for (const double amax : std::vector<double>{3, INFINITY, NAN}) {
+    const Operands operands{of(scalar, {0.5}), of(scalar, {2}), of({DType::fp32, {2}}, {1, amax})};
+    for (const PrepareFn kernel : {cpu::clip_coefficient, reference::clip_coefficient}) {
+      const KernelRun run = run_kernel(kernel, operands, {scalar}, {{"max_norm", 1.0}});
+      EXPECT_EQ(std::isnan(run.results[0].get(0)), !std::isfinite(amax)) << amax;
+    }
+  }
   const TensorType wide{DType::fp64, {}};
   EXPECT_TRUE(
       run_kernel(cpu::clip_coefficient, {of(wide, {1}), of(wide, {1})}, {wide}, {{"max_norm", 1.0}})

@@ -1,4 +1,5 @@
 // What the reference does with fp8, by hand-made definitions.
+#include <cmath>
 #include <limits>
 
 #include <gtest/gtest.h>
@@ -69,6 +70,50 @@ TEST(ReferenceQuantizeFp8, ScalesOfZeroAndOfTheSmallestAreFinite) {
     EXPECT_EQ(results[1].get(0), amax == 0 ? 1 : 0x1p-126);
     EXPECT_NEAR(results[0].get(0) * results[1].get(0), amax, 1e-44);
   }
+}
+
+// One number of many; where it is 0, what is assumed.
+TEST(ReferenceQuantizeFp8, FollowsAKnownAmax) {
+  const auto scale_with = [](std::int64_t index, double assumed) {
+    Attributes attributes = quantizing("e4m3", "tensor");
+    attributes.set("index", index);
+    attributes.set("assumed", assumed);
+    return run_kernel(reference::quantize_fp8,
+                      {of(fp32({1, 1}), {1}), of(fp32({3}), {448, 896, 0})},
+                      {e4m3({1, 1}), fp32({})}, attributes)
+        .results[1]
+        .get(0);
+  };
+  EXPECT_EQ(scale_with(0, 7), 1);
+  EXPECT_EQ(scale_with(1, 7), 2);
+  EXPECT_EQ(scale_with(2, 7), 1.0 / 64);
+  EXPECT_EQ(scale_with(2, 0), 1);
+}
+
+TEST(ReferenceCollectAmax, TakesTheLargestOfAllMicroBatches) {
+  const auto collected = [](const testing::Operands& operands) {
+    return run_kernel(reference::collect_amax, operands, {fp32({3})}, {{"size", std::int64_t{3}}})
+        .results[0];
+  };
+  const Tensor two = of(fp32({}), {2}), nan = of(fp32({}), {std::nan("")});
+  expect_values(collected({std::nullopt, two, std::nullopt, of(fp32({}), {0.5})}), {2, 0, 0.5});
+  expect_values(collected({of(fp32({3}), {1, 2, 3}), two, std::nullopt, two}), {2, 2, 3});
+  EXPECT_TRUE(std::isnan(collected({of(fp32({3}), {1, 2, kInfinity}), nan, two, two}).get(0)));
+  EXPECT_TRUE(std::isnan(collected({of(fp32({3}), {std::nan(""), 2, 3}), two, two, two}).get(0)));
+}
+
+TEST(ReferenceAmaxHistory, KeepsTheLastSteps) {
+  const Tensor before = of(fp32({3, 2}), {1, 0, 5, 2, 6, 0});
+  const auto after = [&](double coefficient) {
+    return run_kernel(reference::amax_history,
+                      {before, of(fp32({2}), {3, 0.5}), of(fp32({}), {coefficient})},
+                      {fp32({3, 2}), fp32({2})})
+        .results;
+  };
+  expect_values(after(0.5)[0], {3, 0.5, 1, 0, 5, 2});
+  expect_values(after(0.5)[1], {5, 2});
+  expect_values(after(std::nan(""))[0], {1, 0, 5, 2, 6, 0});
+  expect_values(after(std::nan(""))[1], {6, 2});
 }
 
 TEST(ReferenceQuantizeFp8, WhatIsNotFiniteShows) {

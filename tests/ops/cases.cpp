@@ -1,5 +1,7 @@
 #include "ops/cases.h"
 
+#include <cmath>
+
 #include <fmt/ranges.h>
 
 namespace bessemer::testing {
@@ -163,6 +165,36 @@ void add_quantize_fp8(Table& table) {
   }
   table.add("quantize_fp8", {{"format", std::string("e4m3")}, {"block", std::string("1x128")}},
             x({6, 128}));
+  for (const std::int64_t index : {0, 2}) {  // an amax that is known, and one that is not
+    table.add("quantize_fp8",
+              {{"format", std::string("e5m2")},
+               {"block", std::string("tensor")},
+               {"index", index},
+               {"assumed", 0.5},
+               {"measure", true}},
+              [](DType t) {
+                return Operands{activation(fp32_or_bf16(t), {48, 80}, 1),
+                                of({DType::fp32, {3}}, {3, 1, 0})};
+              });
+  }
+}
+
+void add_amax_history(Table& table) {
+  const TensorType scalar{DType::fp32, {}};
+  const auto amax = [=](double value) { return of(scalar, {value}); };
+  const Attributes size{{"size", std::int64_t{3}}};
+  table.add("collect_amax", size, [=](DType) {
+    return Operands{std::nullopt, amax(2), std::nullopt, amax(0.5)};
+  });
+  table.add("collect_amax", size, [=](DType) {
+    return Operands{of({DType::fp32, {3}}, {1, 2, 3}), amax(2), amax(1), amax(4)};
+  });
+  for (const double coefficient : {0.5, std::nan("")}) {
+    table.add("amax_history", {}, [=](DType) {
+      return Operands{of({DType::fp32, {2, 3}}, {1, 0, 5, 2, 0, 4}),
+                      of({DType::fp32, {3}}, {1.5, 0, 3}), amax(coefficient)};
+    });
+  }
 }
 
 void add_scaled_matmul(Table& table) {
@@ -376,6 +408,10 @@ void add_training(Table& table) {
   table.add("clip_coefficient", {{"max_norm", 1.0}}, [](DType t) {
     return Operands{of({sums(t), {}}, {3.5}), of({sums(t), {}}, {2})};
   });
+  table.add("clip_coefficient", {{"max_norm", 1.0}}, [](DType t) {
+    return Operands{of({sums(t), {}}, {3.5}), of({sums(t), {}}, {2}),
+                    of({DType::fp32, {3}}, {1, 2, 3})};
+  });
   table.add("count_step", {}, [](DType t) {
     return Operands{of({DType::int64, {}}, {41}), of({sums(t), {}}, {0.5})};
   });
@@ -476,6 +512,7 @@ std::span<const OpCase> all_cases() {
     add_matmul(table);
     add_elementwise(table);
     add_quantize_fp8(table);
+    add_amax_history(table);
     add_scaled_matmul(table);
     add_movement(table);
     add_embedding(table);

@@ -56,8 +56,10 @@ Prepared adamw_update(const KernelRequest& request);
 Prepared quantize_blocks(const KernelRequest& request);
 Prepared dequantize_blocks(const KernelRequest& request);
 
-// quantize_fp8.cpp; scaled_matmul.cpp, which emulates
+// quantize_fp8.cpp; amax_history.cpp; scaled_matmul.cpp, which emulates
 Prepared amax(const KernelRequest& request);
+Prepared collect_amax(const KernelRequest& request);
+Prepared amax_history(const KernelRequest& request);
 Prepared quantize_fp8(const KernelRequest& request);
 Prepared scaled_matmul(const KernelRequest& request);
 

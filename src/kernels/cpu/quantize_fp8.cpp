@@ -23,7 +23,7 @@ struct Fp8Task {
   Fp8Block block;
   MatrixSize size;
   const void* x;
-  const float* amax;  // of the tensor, with that block
+  float amax;  // of the tensor, with that block
   std::uint8_t *q, *q_transposed;
   float *scale, *scale_transposed;
   float* partial;  // the largest magnitude of each tile
@@ -128,7 +128,7 @@ class Tile {
   }
 
   void encode_rows() {
-    Fp8Scale scale = scale_of(task_.block == Fp8Block::tensor ? *task_.amax : largest());
+    Fp8Scale scale = scale_of(task_.block == Fp8Block::tensor ? task_.amax : largest());
     if (task_.block == Fp8Block::square) store_square(scale.scale);
     for (std::int64_t r = 0; r < rows_; ++r) {
       if (task_.block == Fp8Block::row) {
@@ -273,6 +273,8 @@ Prepared quantize_fp8(const KernelRequest& request) {
   task.size = matrix_size(request.operand(0));
   const bool transposed = request.attributes.boolean("transposed", false);
   const bool measures = request.attributes.boolean("measure", false);
+  const std::int64_t index = request.attributes.integer("index", 0);
+  const auto assumed = static_cast<float>(request.attributes.real("assumed", 0));
   const std::int64_t tiles = task.tile_rows() * task.tile_columns();
   return make_kernel(
       [=](const KernelBuffers& buffers) {
@@ -280,13 +282,15 @@ Prepared quantize_fp8(const KernelRequest& request) {
         const bool own_scales = task.block != Fp8Block::tensor;
         std::size_t next = 0;
         here.x = buffers.operand<void>(0);
-        here.amax = buffers.operand<float>(1);
         here.q = buffers.result<std::uint8_t>(next++);
         here.scale = buffers.result<float>(next++);
         if (transposed) here.q_transposed = buffers.result<std::uint8_t>(next++);
         if (transposed && own_scales) here.scale_transposed = buffers.result<float>(next++);
         if (measures) here.partial = static_cast<float*>(buffers.scratch);
-        if (!own_scales) *here.scale = fp8_scale(*here.amax, largest_fp8(task.format)).scale;
+        if (!own_scales) {
+          here.amax = known_amax(buffers.operand<float>(1)[index], assumed);
+          *here.scale = fp8_scale(here.amax, largest_fp8(task.format)).scale;
+        }
         pad_scales(task.block, task.size, here.scale);
         pad_scales(task.block, {task.size.columns, task.size.rows}, here.scale_transposed);
         parallel_for(tiles, 1, [&](std::int64_t begin, std::int64_t end) {

@@ -12,10 +12,15 @@ namespace bessemer::kernels::cpu {
 Prepared clip_coefficient(const KernelRequest& request) {
   if (request.results[0].dtype != DType::fp32) return Declined{"the coefficient is not fp32"};
   const double max_norm = request.attributes.real("max_norm");
-  return make_kernel([max_norm](const KernelBuffers& buffers) {
+  const std::int64_t count = request.has_operand(2) ? request.operand(2).elements() : 0;
+  return make_kernel([max_norm, count](const KernelBuffers& buffers) {
+    const float* amaxes = buffers.operand<float>(2);
     const double norm = *buffers.operand<float>(0), loss = *buffers.operand<float>(1);
     double coefficient = max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
-    if (!std::isfinite(norm) || !std::isfinite(loss)) {
+    const bool finite =
+        std::isfinite(norm) && std::isfinite(loss) &&
+        std::all_of(amaxes, amaxes + count, [](float a) { return std::isfinite(a); });
+    if (!finite) {
       coefficient = std::numeric_limits<double>::quiet_NaN();
     }
     *buffers.result<float>(0) = static_cast<float>(coefficient);

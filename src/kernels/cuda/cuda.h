@@ -15,9 +15,12 @@ Prepared linear_cross_entropy(const KernelRequest& request);
 Prepared linear_cross_entropy_grad(const KernelRequest& request);
 Prepared linear_cross_entropy_train(const KernelRequest& request);
 
-// amax.cu, quantize_fp8.cu, scaled_matmul.cu: 8-bit floating point (kernels/fp8.h). The second
-// product is for devices and shapes that have none of such operands: of bf16, in scratch.
+// amax.cu, amax_history.cu, quantize_fp8.cu, scaled_matmul.cu: 8-bit floating point
+// (kernels/fp8.h). The second product is for devices and shapes that have none of such operands: of
+// bf16, in scratch.
 Prepared amax(const KernelRequest& request);
+Prepared collect_amax(const KernelRequest& request);
+Prepared amax_history(const KernelRequest& request);
 Prepared quantize_fp8(const KernelRequest& request);
 Prepared scaled_matmul(const KernelRequest& request);
 Prepared scaled_matmul_dequantized(const KernelRequest& request);

@@ -30,6 +30,7 @@ template <typename T, typename Format>
 struct Quantize {
   const T* x;
   const float* amax;
+  float assumed;
   MatrixSize size;
   Format* q;
   float* scale;
@@ -155,7 +156,7 @@ __device__ void store_with(const Quantize<T, Format>& of, const Own<T>& own, flo
 template <typename T, typename Format, bool transposed>
 __global__ void __launch_bounds__(kThreads) quantize_tensor(const Quantize<T, Format> of) {
   const Own<T> own(of);
-  const Fp8Scale scale = fp8_scale(*of.amax, Format::largest());
+  const Fp8Scale scale = fp8_scale(known_amax(*of.amax, of.assumed), Format::largest());
   if (blockIdx.x == 0 && threadIdx.x == 0) *of.scale = scale.scale;
   store_with<T, Format, transposed>(of, own, scale.inverse);
   measure(of, own);
@@ -275,7 +276,7 @@ __global__ void __launch_bounds__(kThreads) quantize_elements(const Quantize<T, 
   const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   const bool exists = i < of.size.rows * of.size.columns;
   const float x = exists ? to_float(of.x[i]) : 0.0f;
-  const Fp8Scale scale = fp8_scale(*of.amax, Format::largest());
+  const Fp8Scale scale = fp8_scale(known_amax(*of.amax, of.assumed), Format::largest());
   if (i == 0) *of.scale = scale.scale;
   if (exists) {
     const Format q(x * scale.inverse);
@@ -292,6 +293,8 @@ struct Use {
   MatrixSize size;
   Fp8Block block;
   bool transposed, measured;
+  std::int64_t index;  // of its number in the operand amax
+  float assumed;
 
   /// Whether each row is made of whole accesses.
   bool is_tiled() const {
@@ -318,7 +321,8 @@ Prepared prepare(const Use& use) {
   const auto run = [=](const KernelBuffers& buffers) {
     auto* parts = use.measured ? static_cast<Magnitude*>(buffers.scratch) : nullptr;
     const Quantize<T, Format> of{buffers.operand<T>(0),
-                                 buffers.operand<float>(1),
+                                 buffers.operand<float>(1) + use.index,
+                                 use.assumed,
                                  use.size,
                                  buffers.result<Format>(0),
                                  buffers.result<float>(1),
@@ -343,8 +347,12 @@ Prepared prepare_for(const Use& use) {
 Prepared quantize_fp8(const KernelRequest& request) {
   const TensorType& x = request.operand(0);
   const Attributes& attributes = request.attributes;
-  const Use use{matrix_size(x), *parse_fp8_block(attributes.text("block")),
-                attributes.boolean("transposed", false), attributes.boolean("measure", false)};
+  const Use use{matrix_size(x),
+                *parse_fp8_block(attributes.text("block")),
+                attributes.boolean("transposed", false),
+                attributes.boolean("measure", false),
+                attributes.integer("index", 0),
+                static_cast<float>(attributes.real("assumed", 0))};
   if (x.elements() == 0) return Declined{"no elements"};
   return of_dtype(x.dtype, [&]<typename T>(T) {
     return request.results[0].dtype == DType::fp8_e4m3 ? prepare_for<T, Fp8E4M3>(use)

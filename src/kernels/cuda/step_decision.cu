@@ -5,12 +5,15 @@
 namespace bessemer::kernels::cuda {
 namespace {
 
-__global__ void decide_clip(const float* norm, const float* loss, double max_norm,
-                            float* coefficient) {
+__global__ void decide_clip(const float* norm, const float* loss, const float* amaxes,
+                            std::int64_t count, double max_norm, float* coefficient) {
+  int lost = 0;
+  for (std::int64_t i = lane(); i < count; i += kWarp) lost |= std::isfinite(amaxes[i]) ? 0 : 1;
+  lost = warp_max(lost);
   if (threadIdx.x != 0) return;
   const double n = *norm;
   const double wanted = max_norm > 0 ? max_norm / (n + 1e-6) : 1.0;
-  const bool finite = std::isfinite(*norm) && std::isfinite(*loss);
+  const bool finite = std::isfinite(*norm) && std::isfinite(*loss) && lost == 0;
   *coefficient = finite ? static_cast<float>(wanted < 1 ? wanted : 1.0) : NAN;
 }
 
@@ -36,9 +39,11 @@ constexpr Grid kOneWarp{1, 1, 1, kWarp};
 Prepared clip_coefficient(const KernelRequest& request) {
   if (request.results[0].dtype != DType::fp32) return Declined{"the coefficient is not fp32"};
   const double max_norm = request.attributes.real("max_norm");
-  return make_kernel([max_norm](const KernelBuffers& buffers) {
+  const std::int64_t count = request.has_operand(2) ? request.operand(2).elements() : 0;
+  return make_kernel([max_norm, count](const KernelBuffers& buffers) {
     launch(decide_clip, kOneWarp, buffers.stream, buffers.operand<float>(0),
-           buffers.operand<float>(1), max_norm, buffers.result<float>(0));
+           buffers.operand<float>(1), buffers.operand<float>(2), count, max_norm,
+           buffers.result<float>(0));
   });
 }
 

@@ -102,14 +102,46 @@ Prepared amax(const KernelRequest& request) {
       request, [](const Call& call) { call.set_result(0, {largest_magnitude(call.operand(0))}); });
 }
 
+Prepared collect_amax(const KernelRequest& request) {
+  return make_reference(request, [](const Call& call) {
+    Doubles largest = call.operand_or_zeros(0, 0);
+    for (std::size_t i = 0; i < largest.size(); ++i) {
+      if (call.has(i + 1)) largest[i] = largest_magnitude({largest[i], call.scalar(i + 1)});
+    }
+    call.set_result(0, largest);
+  });
+}
+
+Prepared amax_history(const KernelRequest& request) {
+  return make_reference(request, [](const Call& call) {
+    Doubles history = call.operand(0);
+    const Doubles collected = call.operand(1);
+    const std::size_t tensors = collected.size();
+    if (!std::isnan(call.scalar(2))) {
+      std::copy_backward(history.begin(), history.end() - static_cast<std::ptrdiff_t>(tensors),
+                         history.end());
+      std::copy(collected.begin(), collected.end(), history.begin());
+    }
+    Doubles largest(tensors, 0.0);
+    for (std::size_t i = 0; i < history.size(); ++i) {
+      largest[i % tensors] = largest_magnitude({largest[i % tensors], history[i]});
+    }
+    call.set_result(0, history);
+    call.set_result(1, largest);
+  });
+}
+
 Prepared quantize_fp8(const KernelRequest& request) {
   const Fp8Block block = block_attribute(request, "block");
   const bool transpose = request.attributes.boolean("transposed", false);
   const bool measure = request.attributes.boolean("measure", false);
-  return make_reference(request, [block, transpose, measure](const Call& call) {
+  const auto index = static_cast<std::size_t>(request.attributes.integer("index", 0));
+  const double assumed = request.attributes.real("assumed", 0);
+  return make_reference(request, [=](const Call& call) {
     const MatrixSize size = matrix_size(call.type(0));
     const DType format = call.result_type(0).dtype;
-    const double amax = call.has(1) ? call.scalar(1) : 0;
+    const double given = call.has(1) ? call.operand(1)[index] : 0;
+    const double amax = given == 0 ? assumed : given;
     const Doubles x = call.operand(0);
     std::size_t result = 0;
     const Quantized straight = quantize(x, size, block, format, amax);

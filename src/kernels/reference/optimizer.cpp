@@ -94,7 +94,10 @@ Prepared clip_coefficient(const KernelRequest& request) {
   const double max_norm = request.attributes.real("max_norm");
   return make_reference(request, [max_norm](const Call& call) {
     const double norm = call.scalar(0), loss = call.scalar(1);
-    const bool finite = std::isfinite(norm) && std::isfinite(loss);
+    const Doubles amaxes = call.has(2) ? call.operand(2) : Doubles();
+    const bool finite =
+        std::isfinite(norm) && std::isfinite(loss) &&
+        std::all_of(amaxes.begin(), amaxes.end(), [](double a) { return std::isfinite(a); });
     const double clipped = max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
     call.set_result(0, {finite ? clipped : std::numeric_limits<double>::quiet_NaN()});
   });

@@ -53,6 +53,8 @@ Prepared cache_write(const KernelRequest& request);
 Prepared quantize_blocks(const KernelRequest& request);
 Prepared dequantize_blocks(const KernelRequest& request);
 Prepared amax(const KernelRequest& request);
+Prepared collect_amax(const KernelRequest& request);
+Prepared amax_history(const KernelRequest& request);
 Prepared quantize_fp8(const KernelRequest& request);
 Prepared scaled_matmul(const KernelRequest& request);
 Prepared fetch(const KernelRequest& request);
