@@ -71,6 +71,7 @@ ModelPlace place_of(const Model& model, const std::string& device) {
 void load_weights(const Model& model, const runtime::Executor& executor) {
   train::read_parameters(model.directory.architecture, *model.directory.tensors,
                          train::into(executor));
+  train::read_scales(*model.directory.tensors, executor);
   const auto refresh = executor.find("refresh");
   if (refresh.valid()) executor.run(refresh);
 }

@@ -28,6 +28,7 @@ class Checker {
   void data();
   void train();
   void optimizer();
+  void precision();
   void memory();
 
  private:
@@ -182,6 +183,16 @@ void Checker::optimizer() {
          "{} steps of warm-up and {} of decay do not fit the run's {} steps", warmup, decay, steps);
 }
 
+void Checker::precision() {
+  const PrecisionConfig& p = config_.precision;
+  const bool delayed = p.recipe == Recipe::fp8 && p.fp8_scaling == Fp8Scaling::delayed;
+  unless(!delayed || config_.optimizer.update == UpdateMode::synchronous,
+         {"precision.fp8_scaling", "optimizer.update"},
+         "\"delayed\" scaling needs optimizer.update = \"synchronous\", found \"{}\"; set that, or "
+         "fp8_scaling = \"current\" or \"block\"",
+         name_of(config_.optimizer.update));
+}
+
 void Checker::memory() {
   const MemoryConfig& m = config_.memory;
   const std::vector<OffloadItem> offload = m.offload.value_or(std::vector<OffloadItem>());
@@ -204,6 +215,7 @@ void check_run(const RunConfig& config, const Origins& origins, Complaints& comp
   checker.data();
   checker.train();
   checker.optimizer();
+  checker.precision();
   checker.memory();
 }
 

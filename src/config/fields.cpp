@@ -190,8 +190,9 @@ void add_machine(Table& table) {
           "master weights, gradients and sums; fp8: as bf16, but linear layers multiply in 8 bits",
           "\"fp16\" is")
       .choice("fp8_scaling", &PrecisionConfig::fp8_scaling, kFp8Scalings,
-              "of recipe fp8: one scale a tensor, by its largest magnitude (current), or one for "
-              "128 elements in a row, 128 x 128 of a weight (block)")
+              "of recipe fp8: one scale a tensor, by its largest magnitude (current) or by that of "
+              "the last 16 steps (delayed, which reads it once less and needs optimizer.update = "
+              "\"synchronous\"), or one for 128 elements in a row, 128 x 128 of a weight (block)")
       .choice("stash", &PrecisionConfig::stash, kStashes,
               "what backward takes from forward: same: as it was; int8: in 8 bits, which takes a "
               "third to a half of the memory and changes gradients, not the loss of a step");

@@ -30,6 +30,7 @@ inline constexpr Named<Schedule> kSchedules[] = {{Schedule::constant, "constant"
 inline constexpr Named<Recipe> kRecipes[] = {
     {Recipe::fp32, "fp32"}, {Recipe::tf32, "tf32"}, {Recipe::bf16, "bf16"}, {Recipe::fp8, "fp8"}};
 inline constexpr Named<Fp8Scaling> kFp8Scalings[] = {{Fp8Scaling::current, "current"},
+                                                     {Fp8Scaling::delayed, "delayed"},
                                                      {Fp8Scaling::block, "block"}};
 inline constexpr Named<Stash> kStashes[] = {{Stash::same, "same"}, {Stash::int8, "int8"}};
 inline constexpr Named<MemoryPolicy> kMemoryPolicies[] = {{MemoryPolicy::automatic, "auto"},

@@ -32,7 +32,7 @@ enum class OptimizerKind { adamw };
 enum class UpdateMode { synchronous, delayed, speculative };
 enum class Schedule { constant, linear, cosine, wsd };  // wsd: warm up, stay, decay
 enum class Recipe { fp32, tf32, bf16, fp8 };
-enum class Fp8Scaling { current, block };
+enum class Fp8Scaling { current, delayed, block };
 enum class Stash { same, int8 };
 enum class Recompute { none, full, selective, automatic };
 enum class MemoryPolicy { automatic, resident };

@@ -2,11 +2,15 @@
 
 #include "base/error.h"
 #include "ops/builder.h"
+#include "passes/collect_amax.h"
 #include "passes/differentiate.h"
+#include "passes/set_fp8.h"
 #include "passes/sum_losses.h"
 
 namespace bessemer::passes {
 namespace {
+
+constexpr std::int64_t kAmaxSteps = 16;  // that delayed scaling looks back
 
 struct Trained {
   std::string name;
@@ -27,6 +31,25 @@ std::vector<Trained> add_inputs(const ir::Graph& source, ir::Graph& update) {
   return all;
 }
 
+// What tensors reached in this step, where delayed scaling wants it; else absent.
+ir::ValueId add_collected_amax(const ir::Graph& source, ir::Graph& update) {
+  const ir::Input* known = source.find_input(kFp8Amax);
+  if (known == nullptr) return ir::kAbsent;
+  return update.add_input(ir::Role::gradient, kStepAmax, source.type(known->value));
+}
+
+void add_amax_history(ir::Graph& update, ir::ValueId collected, ir::ValueId coefficient) {
+  const TensorType type = update.type(collected);
+  ops::Builder builder(update);
+  builder.set_label("fp8");
+  const ir::ValueId before = update.add_input(ir::Role::optimizer, "fp8.amax_history",
+                                              {type.dtype, {kAmaxSteps, type.dim(0)}});
+  update.add_input(ir::Role::optimizer, kFp8Amax, type);
+  const auto results = builder.all("amax_history", {before, collected, coefficient});
+  update.add_write("fp8.amax_history", results[0]);
+  update.add_write(kFp8Amax, results[1]);
+}
+
 }  // namespace
 
 ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions& options) {
@@ -44,8 +67,9 @@ ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions&
   std::vector<ir::ValueId> gradients;
   for (const Trained& one : trained) gradients.push_back(one.gradient);
   const ir::ValueId norm = builder.add("global_norm", gradients);
-  const ir::ValueId coefficient =
-      builder.add("clip_coefficient", {norm, loss.rounded}, {{"max_norm", options.gradient_clip}});
+  const ir::ValueId amaxes = add_collected_amax(differentiated, update);
+  const ir::ValueId coefficient = builder.add("clip_coefficient", {norm, loss.rounded, amaxes},
+                                              {{"max_norm", options.gradient_clip}});
   const ir::ValueId next_step = builder.add("count_step", {step, coefficient});
   update.add_write("optimizer.step", next_step);
 
@@ -64,6 +88,7 @@ ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions&
     update.add_write("optimizer.m." + one.name, updated[1]);
     update.add_write("optimizer.v." + one.name, updated[2]);
   }
+  if (amaxes != ir::kAbsent) add_amax_history(update, amaxes, coefficient);
   update.add_result("loss", loss.exact);
   update.add_result("gradient_norm", norm);
   update.add_result("coefficient", coefficient);

@@ -9,6 +9,11 @@
 //   data      "learning_rate" fp32[], "loss_scale" fp64[]
 //   gradient  "gradient.P" of each parameter P, "step.loss" fp64[] (passes/sum_losses.h)
 //   optimizer "optimizer.step" int64[], "optimizer.m.P" and "optimizer.v.P" of each parameter P
+//
+// Where layers are scaled by what they reached before (set_fp8.h), that is updated too, from the 16
+// last steps: "step.amax" (collect_amax.h), optimizer "fp8.amax_history" fp32[16,tensors] and
+// "fp8.amax". An infinity in "step.amax", which saturation would hide, makes the step be skipped.
+//
 //   results   "loss" fp64[] (of the global batch), "gradient_norm" fp32[], "coefficient" fp32[]
 //   (NaN:
 //             the step was skipped)

@@ -17,6 +17,7 @@ ir::Graph in_fp8(ir::Graph graph, Recipe recipe) {
     case Recipe::tf32:
     case Recipe::bf16: return graph;
     case Recipe::fp8_current: return set_fp8(std::move(graph), Fp8Scaling::current);
+    case Recipe::fp8_delayed: return set_fp8(std::move(graph), Fp8Scaling::delayed);
     case Recipe::fp8_block: return set_fp8(std::move(graph), Fp8Scaling::block);
   }
   fail("unknown recipe {}", static_cast<int>(recipe));
@@ -101,6 +102,7 @@ std::vector<std::string> pass_names() {
   names.emplace_back("recompute");
   names.emplace_back("sum_losses");
   names.emplace_back("add_optimizer");
+  names.emplace_back("collect_amax");
   names.emplace_back("write_weights");
   names.emplace_back("early_norm");
   names.emplace_back("delay_update");

@@ -18,6 +18,15 @@ enum class Product { forward, input_gradient, weight_gradient };
 constexpr std::int64_t kBlock = 128;      // elements of a block, and of a side of a square
 constexpr std::int64_t kTensorCore = 16;  // what sizes must be multiples of anyway
 
+// With delayed scaling, of tensors of which nothing is known yet. What norms, attention and
+// activation functions give is of the order of 1: from 64, E4M3 reaches down to 2^-9 without loss.
+// A gradient is that of a mean over 2^6 tokens or more, and of the order of one over their number:
+// from 2^-6, E5M2 reaches down to 2^-35, that of batches of many million tokens.
+constexpr double kAssumedActivation = 64, kAssumedGradient = 0x1p-6;
+
+constexpr const char* kActivation = "e4m3";
+constexpr const char* kGradient = "e5m2";
+
 std::size_t index(ValueId value) { return static_cast<std::size_t>(value); }
 
 // All dimensions but the last as rows.
@@ -95,13 +104,18 @@ class Lowering {
         target_(source.name()),
         builder_(target_),
         blocks_(scaling == Fp8Scaling::block),
-        multiple_(blocks_ ? kBlock : kTensorCore) {}
+        multiple_(blocks_ ? kBlock : kTensorCore) {
+    if (scaling == Fp8Scaling::delayed) number_tensors();
+  }
 
   ir::Graph run() {
     map_.assign(source_.values().size(), kAbsent);
     for (const ir::Input& input : source_.inputs()) {
       map_[index(input.value)] =
           target_.add_input(input.role, input.name, source_.type(input.value));
+    }
+    if (known_tensors_ > 0) {
+      known_ = target_.add_input(ir::Role::optimizer, kFp8Amax, {DType::fp32, {known_tensors_}});
     }
     find_transposed();
     for (const ir::Node& node : source_.nodes()) lower(node);
@@ -126,6 +140,27 @@ class Lowering {
       if (size % multiple_ != 0) return false;
     }
     return true;
+  }
+
+  // Forward alone says how many there are, since every product has one gradient at most.
+  void number_tensors() {
+    const auto number = [&](const ir::Node& node, const char* format) {
+      const auto next = static_cast<std::int64_t>(numbers_.size());
+      numbers_.try_emplace({layers_.root(node.operands[0]), format}, next);
+    };
+    std::int64_t products = 0;
+    for (const ir::Node& node : source_.nodes()) {
+      if (layers_.product_of(node) != Product::forward || !fits(node)) continue;
+      number(node, kActivation);
+      ++products;
+    }
+    known_tensors_ = static_cast<std::int64_t>(numbers_.size()) + products;
+    for (const ir::Node& node : source_.nodes()) {
+      const auto product = layers_.product_of(node);
+      if (product && product != Product::forward && fits(node)) number(node, kGradient);
+    }
+    require(std::ssize(numbers_) <= known_tensors_, "graph {} has {} gradients of {} products",
+            source_.name(), std::ssize(numbers_) - known_tensors_ + products, products);
   }
 
   void find_transposed() {
@@ -183,24 +218,31 @@ class Lowering {
 
   Quantized activation(ValueId value) {
     const ValueId root = layers_.root(value);
-    return quantized(root, "e4m3", blocks_ ? "1x128" : "tensor", transposed_.contains(root));
+    return quantized(root, kActivation, blocks_ ? "1x128" : "tensor", transposed_.contains(root));
   }
   Quantized gradient(ValueId value) {
     const ValueId root = layers_.root(value);
-    return quantized(root, blocks_ ? "e4m3" : "e5m2", blocks_ ? "1x128" : "tensor",
+    return quantized(root, blocks_ ? kActivation : kGradient, blocks_ ? "1x128" : "tensor",
                      transposed_.contains(root));
   }
   // Always with its transpose, so that graphs with and without backward share one copy.
   Quantized weight(ValueId value) {
-    return quantized(layers_.weight(value), "e4m3", blocks_ ? "128x128" : "tensor", true);
+    return quantized(layers_.weight(value), kActivation, blocks_ ? "128x128" : "tensor", true);
   }
 
   Quantized quantized(ValueId value, const char* format, const char* block, bool transposed) {
     const auto [at, fresh] = quantized_.try_emplace({value, format});
     if (!fresh) return at->second;
     std::vector<ValueId> operands{mapped(value)};
-    if (!blocks_) operands.push_back(builder_.add("amax", {mapped(value)}));
     Attributes attributes{{"format", std::string(format)}, {"block", std::string(block)}};
+    if (const auto number = numbers_.find({value, format}); number != numbers_.end()) {
+      operands.push_back(known_);
+      attributes.set("index", number->second);
+      attributes.set("assumed",
+                     format == std::string_view(kGradient) ? kAssumedGradient : kAssumedActivation);
+    } else if (!blocks_) {
+      operands.push_back(builder_.add("amax", {mapped(value)}));
+    }
     if (transposed) attributes.set("transposed", true);
     const auto results = builder_.all("quantize_fp8", std::move(operands), std::move(attributes));
     Quantized& made = at->second;
@@ -220,8 +262,12 @@ class Lowering {
   bool blocks_;
   std::int64_t multiple_;  // of which all sizes of a product must be
   std::vector<ValueId> map_;
-  std::set<ValueId> transposed_;  // roots that weight gradients multiply
-  std::map<std::pair<ValueId, std::string>, Quantized> quantized_;  // by root and format
+  std::set<ValueId> transposed_;                // roots that weight gradients multiply
+  using Key = std::pair<ValueId, std::string>;  // a root and its format
+  std::map<Key, Quantized> quantized_;
+  std::map<Key, std::int64_t> numbers_;  // in `known_`
+  std::int64_t known_tensors_ = 0;
+  ValueId known_ = kAbsent;  // what tensors reached before
   int lowered_ = 0, kept_ = 0;
   std::string refused_;  // an operand of the first product that stays bf16
 };

@@ -9,6 +9,11 @@
 // section 3.3.)
 //
 // current  one scale a tensor, from its largest magnitude; x and W in E4M3, dy in E5M2.
+// delayed  the same formats, but x and dy are scaled by what they reached in the last updates:
+//          number i of the optimizer state "fp8.amax", which collect_amax and add_optimizer keep.
+//          0: nothing is known of that tensor yet, and a magnitude is assumed that few exceed.
+//          Activations are numbered in the order of forward, gradients after them: all graphs of a
+//          run number alike. W has its current scale, taken once an update.
 // block    x and dy in blocks of 128 along what a product sums over, W in squares of 128; all E4M3.
 //
 // A layer whose sizes (rows, inputs, outputs) are not all multiples of 16, or of 128 with blocks,
@@ -24,7 +29,10 @@
 
 namespace bessemer::passes {
 
-enum class Fp8Scaling : std::uint8_t { current, block };
+/// State of delayed scaling, fp32 [tensors]: what each reached in the last updates.
+inline constexpr const char* kFp8Amax = "fp8.amax";
+
+enum class Fp8Scaling : std::uint8_t { current, delayed, block };
 
 ir::Graph set_fp8(ir::Graph graph, Fp8Scaling scaling);
 

@@ -23,6 +23,7 @@ enum class Recipe {
   tf32,
   bf16,
   fp8_current,  // bf16, and after it set_fp8 with that scaling
+  fp8_delayed,
   fp8_block,
 };
 

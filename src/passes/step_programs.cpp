@@ -1,9 +1,12 @@
 #include "passes/step_programs.h"
 
+#include "base/error.h"
+#include "passes/collect_amax.h"
 #include "passes/delay_update.h"
 #include "passes/differentiate.h"
 #include "passes/early_norm.h"
 #include "passes/merged_step.h"
+#include "passes/set_fp8.h"
 #include "passes/speculate_update.h"
 #include "passes/write_weights.h"
 
@@ -34,10 +37,27 @@ std::vector<std::pair<std::string, std::string>> pending_gradients(const ir::Gra
   return exchanges;
 }
 
+// With delayed scaling of fp8, the graphs of the micro-batches say what tensors reach.
+StepGraphs with_amaxes(StepGraphs step, UpdateMode mode, Runner& runner) {
+  if (step.accumulate_first.find_input(kFp8Amax) == nullptr) return step;
+  require(mode == UpdateMode::synchronous, "delayed scaling needs synchronous updates");
+  const auto collect = [&](ir::Graph graph, GradientMode gradients) {
+    const Pass pass{"collect_amax",
+                    [gradients](ir::Graph g) { return collect_amax(std::move(g), gradients); }};
+    return runner.run(std::move(graph), {pass});
+  };
+  step.accumulate_first = collect(std::move(step.accumulate_first), GradientMode::overwrite);
+  if (step.accumulate) {
+    step.accumulate = collect(std::move(*step.accumulate), GradientMode::accumulate);
+  }
+  return step;
+}
+
 }  // namespace
 
-StepPrograms step_programs(const StepGraphs& step, const StepProgramOptions& options,
+StepPrograms step_programs(const StepGraphs& recomputed, const StepProgramOptions& options,
                            const cost::MachineDescription& machine, Runner& runner) {
+  const StepGraphs step = with_amaxes(recomputed, options.mode, runner);
   const std::int64_t micro_batches = options.micro_batches;
   StepPrograms programs;
   std::vector<ir::Graph>& graphs = programs.graphs;

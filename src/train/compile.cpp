@@ -28,8 +28,12 @@ passes::Recipe recipe_of(const config::PrecisionConfig& precision) {
     case config::Recipe::bf16: return passes::Recipe::bf16;
     case config::Recipe::fp8: break;
   }
-  const bool blocks = precision.fp8_scaling == config::Fp8Scaling::block;
-  return blocks ? passes::Recipe::fp8_block : passes::Recipe::fp8_current;
+  switch (precision.fp8_scaling) {
+    case config::Fp8Scaling::current: break;
+    case config::Fp8Scaling::delayed: return passes::Recipe::fp8_delayed;
+    case config::Fp8Scaling::block: return passes::Recipe::fp8_block;
+  }
+  return passes::Recipe::fp8_current;
 }
 
 DType compute_dtype(config::Recipe recipe) {

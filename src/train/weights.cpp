@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "checkpoint/hugging_face.h"
 #include "data/tokenizer_file.h"
+#include "passes/set_fp8.h"
 
 namespace bessemer::train {
 namespace {
@@ -169,6 +170,13 @@ void read_parameters(const models::Architecture& architecture,
   for (const ParameterInfo& info : models::parameters(architecture)) {
     sink(info, [&](float* values) { read_parameter(source, info, values); });
   }
+}
+
+void read_scales(const checkpoint::TensorSource& source, const runtime::Executor& executor) {
+  const plan::CatalogEntry* entry = executor.plan().find_tensor(passes::kFp8Amax);
+  const auto known = source.find(passes::kFp8Amax);
+  if (entry == nullptr || !known || known->type != entry->type) return;
+  executor.write(entry->name, known->bytes);
 }
 
 void write_hugging_face_model(const models::Architecture& architecture,

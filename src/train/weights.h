@@ -29,6 +29,10 @@ void draw_parameters(const models::Architecture& architecture, std::uint64_t see
 void read_parameters(const models::Architecture& architecture,
                      const checkpoint::TensorSource& source, const ParameterSink& sink);
 
+/// Reads what delayed scaling of fp8 goes by, as training left it, where the executor's plan and
+/// the source have it.
+void read_scales(const checkpoint::TensorSource& source, const runtime::Executor& executor);
+
 /// Writes a Hugging Face directory (safetensors, config.json and, where `tokenizer` is not empty,
 /// the tokenizer's file) from a source with our names.
 void write_hugging_face_model(const models::Architecture& architecture,

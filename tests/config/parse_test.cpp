@@ -203,6 +203,11 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"[optimizer]\nmin_learning_rate = 1\n",
                 "run.toml:11: optimizer.min_learning_rate: min_learning_rate = 1 is above "
                 "learning_rate = 0.0003"},
+        Mistake{"[precision]\nrecipe = \"fp8\"\nfp8_scaling = \"delayed\"\n[optimizer]\n"
+                "update = \"speculative\"\n",
+                "run.toml:12: precision.fp8_scaling: \"delayed\" scaling needs optimizer.update = "
+                "\"synchronous\", found \"speculative\"; set that, or fp8_scaling = \"current\" or "
+                "\"block\""},
         Mistake{"[run]\nthreads = 1\nseed = = 2\n",
                 "run.toml:12: not valid TOML: Error while parsing value: could not determine "
                 "value type"}));

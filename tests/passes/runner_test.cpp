@@ -90,8 +90,8 @@ TEST(Pipeline, RunsEveryPassThatItNames) {
     if (timing.graph == "accumulate_first") ran.push_back(timing.pass);
   }
   // Where a run asks for it: of the last micro-batch, and of all graphs of a run together.
-  ran.insert(ran.end(), {"write_weights", "early_norm", "delay_update", "speculate_update",
-                         "offload", "join_updates"});
+  ran.insert(ran.end(), {"collect_amax", "write_weights", "early_norm", "delay_update",
+                         "speculate_update", "offload", "join_updates"});
   EXPECT_EQ(ran, pass_names());
   EXPECT_EQ(step.accumulate_first.name(), "accumulate_first");
   EXPECT_EQ(step.accumulate->name(), "accumulate");

@@ -9,6 +9,7 @@
 #include "ops/op.h"
 #include "passes/pipeline.h"
 #include "passes/stash.h"
+#include "passes/step_programs.h"
 #include "support/model_inputs.h"
 
 namespace bessemer::passes {
@@ -77,9 +78,32 @@ TEST(SetFp8, TakesTheThreeProductsOfALayer) {
   EXPECT_EQ(ir::print(after), kAfter);
 }
 
+// What each tensor reached is known before: no node looks for it but that of the weight.
+TEST(SetFp8, DelayedScalesByWhatTensorsReached) {
+  const ir::Graph after = set_fp8(ir::parse(kBefore), Fp8Scaling::delayed);
+  ops::verify(after);
+  const ir::Input* known = after.find_input(kFp8Amax);
+  ASSERT_NE(known, nullptr);
+  EXPECT_EQ(known->role, ir::Role::optimizer);
+  EXPECT_EQ(to_string(after.type(known->value)), "fp32[2]");
+  std::vector<std::string> quantized;
+  for (const ir::Node& node : after.nodes()) {
+    if (node.op != "quantize_fp8") continue;
+    const std::string by = after.value(node.operands[1]).name;
+    quantized.push_back(after.value(node.operands[0]).name + " by " + by + " " +
+                        to_string(node.attributes));
+  }
+  const std::vector<std::string> expected{
+      R"(x by fp8.amax {assumed=64.0, block="tensor", format="e4m3", index=0, transposed=true})",
+      R"(0.w by amax {block="tensor", format="e4m3", transposed=true})",
+      R"(dy by fp8.amax {assumed=0.015625, block="tensor", format="e5m2", index=1, transposed=true})"};
+  EXPECT_EQ(quantized, expected);
+  EXPECT_EQ(count_ops(after)["amax"], 1);
+}
+
 // The same in blocks: other attributes and scales. Both are near the numbers of bf16.
 TEST(SetFp8, KeepsNumbersButForRoundings) {
-  for (const Fp8Scaling scaling : {Fp8Scaling::current, Fp8Scaling::block}) {
+  for (const Fp8Scaling scaling : {Fp8Scaling::current, Fp8Scaling::delayed, Fp8Scaling::block}) {
     std::string text = kBefore;
     if (scaling == Fp8Scaling::block) {  // 128 rows, 256 inputs, 384 outputs
       const auto replace = [&](const std::string& from, const std::string& to) {
@@ -103,7 +127,10 @@ TEST(SetFp8, KeepsNumbersButForRoundings) {
     EXPECT_EQ(count_ops(after)["scaled_matmul"], 3);
     EXPECT_EQ(count_ops(after)["matmul"], 1) << "the head";
     EXPECT_EQ(count_ops(after)["quantize_fp8"], 3) << "x, dy and W once each";
-    const NamedTensors inputs = values_for(before, 7, 1);
+    NamedTensors inputs = values_for(after, 7, 1);
+    if (const auto known = inputs.find(kFp8Amax); known != inputs.end()) {
+      known->second = bessemer::testing::of({DType::fp32, {2}}, {4, 4});
+    }
     const NamedTensors expected = run_graph(before, inputs, KernelChoice::first_accepting);
     for (const KernelChoice choice : {KernelChoice::reference, KernelChoice::first_accepting}) {
       for (const auto& [name, value] : run_graph(after, inputs, choice)) {
@@ -211,11 +238,59 @@ TEST_P(Fp8Step, HasTheSameBitsUnderEachPolicy) {
   }
 }
 
+std::vector<ir::Graph> planned(const StepGraphs& step) {
+  Runner runner;
+  return step_programs(step, UpdateMode::synchronous, 2, cost::describe_here(), runner).graphs;
+}
+
+const ir::Graph& named(const std::vector<ir::Graph>& graphs, std::string_view name) {
+  const auto at = std::find_if(graphs.begin(), graphs.end(),
+                               [&](const ir::Graph& graph) { return graph.name() == name; });
+  require(at != graphs.end(), "no graph {}", name);
+  return *at;
+}
+
+// What tensors of a graph are quantized, by their number in "fp8.amax": where they are used, and
+// whether they are measured.
+std::map<std::int64_t, std::string> numbered(const ir::Graph& graph, bool measured) {
+  std::map<std::int64_t, std::string> labels;
+  for (const ir::Node& node : graph.nodes()) {
+    if (node.attributes.find("index") == nullptr) continue;
+    const bool first = labels.try_emplace(node.attributes.integer("index"), node.label).second;
+    EXPECT_EQ(node.attributes.boolean("measure", false), first && measured) << node.label;
+  }
+  return labels;
+}
+
+// Backward that quantizes again does not measure again.
+TEST_P(Fp8Step, MeasuresEachTensorOnce) {
+  if (GetParam().recipe != Recipe::fp8_delayed) GTEST_SKIP() << "of delayed scaling";
+  std::map<std::int64_t, std::string> expected;
+  for (const RecomputePolicy policy : {RecomputePolicy::none, RecomputePolicy::full}) {
+    const std::vector<ir::Graph> graphs = planned(compile(GetParam().recipe, policy));
+    for (const char* name : {"accumulate_first", "accumulate"}) {
+      const ir::Graph& graph = named(graphs, name);
+      ops::verify(graph);
+      const auto labels = numbered(graph, true);
+      EXPECT_EQ(static_cast<std::int64_t>(labels.size()),
+                graph.type(graph.find_input(kFp8Amax)->value).dim(0));
+      if (expected.empty()) expected = labels;
+      EXPECT_EQ(labels, expected);
+      EXPECT_EQ(count_ops(graph)["collect_amax"], 1);
+    }
+    const auto forward = numbered(named(graphs, "evaluate"), false);
+    EXPECT_EQ(forward.size(), 2u * 4);
+    for (const auto& [number, label] : forward) EXPECT_EQ(label, expected.at(number));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Models, Fp8Step,
     ::testing::Values(Case{"gpt2_current", models::Family::gpt2, Recipe::fp8_current},
+                      Case{"gpt2_delayed", models::Family::gpt2, Recipe::fp8_delayed},
                       Case{"gpt2_block", models::Family::gpt2, Recipe::fp8_block},
                       Case{"llama_current", models::Family::llama, Recipe::fp8_current},
+                      Case{"llama_delayed", models::Family::llama, Recipe::fp8_delayed},
                       Case{"llama_block", models::Family::llama, Recipe::fp8_block}),
     [](const auto& test) { return std::string(test.param.name); });
 

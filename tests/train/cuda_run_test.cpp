@@ -316,7 +316,8 @@ TEST_P(CudaFp8Run, MultipliesIn8Bits) {
   EXPECT_EQ(in_8_bits, 3 * 7);  // q, k, v, o, gate, up, down
 }
 
-INSTANTIATE_TEST_SUITE_P(Scalings, CudaFp8Run, ::testing::Values("fp8_current", "fp8_block"),
+INSTANTIATE_TEST_SUITE_P(Scalings, CudaFp8Run,
+                         ::testing::Values("fp8_current", "fp8_delayed", "fp8_block"),
                          [](const auto& recipe) { return std::string(recipe.param); });
 
 // What is planned for a device of its own fits its memory, not this machine's.

@@ -1,0 +1,35 @@
+#include "passes/collect_amax.h"
+
+#include "base/error.h"
+#include "passes/set_fp8.h"
+#include "passes/splice.h"
+
+namespace bessemer::passes {
+
+ir::Graph collect_amax(ir::Graph graph, GradientMode mode) {
+  using ir::kAbsent;
+  const ir::Input* known = graph.find_input(kFp8Amax);
+  require(known != nullptr, "graph {} has no {}", graph.name(), kFp8Amax);
+  const TensorType type = graph.type(known->value);
+  const std::int64_t tensors = type.dim(0);
+  // What was collected before, and then a number for each tensor.
+  std::vector<ir::ValueId> operands(static_cast<std::size_t>(tensors) + 1, kAbsent);
+  for (ir::Node& node : graph.nodes()) {
+    if (node.op != "quantize_fp8" || node.operands.back() != known->value) continue;
+    ir::ValueId& amax = operands.at(static_cast<std::size_t>(node.attributes.integer("index")) + 1);
+    if (amax != kAbsent) continue;
+    node.attributes.set("measure", true);
+    amax = graph.add_value("amax", {DType::fp32, {}});
+    node.results.push_back(amax);
+  }
+  Splicer splicer(std::move(graph));
+  if (mode == GradientMode::accumulate) {
+    operands[0] = splicer.input(ir::Role::gradient, kStepAmax, type);
+  }
+  const Attributes attributes{{"size", tensors}};
+  const auto collected = splicer.insert(0, "collect_amax", std::move(operands), attributes, "fp8");
+  splicer.write(ir::Role::gradient, kStepAmax, collected.front());
+  return splicer.finish();
+}
+
+}  // namespace bessemer::passes
