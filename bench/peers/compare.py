@@ -8,7 +8,7 @@ so that what the machine does meanwhile happens to all. On an accelerator one ru
 so that each has all of its memory. The first steps of each (compilation, first touch of memory) do
 not count for the time and do count for the losses. Memory is the peak resident set of the process
 (VmHWM), libraries included, and on an accelerator its own: the plan's arena, or what PyTorch's
-allocator took. Recipe fp8 (scaling current) and fp8-block stand beside PyTorch in bf16.
+allocator took. Recipe fp8 (scaling current), fp8-delayed and fp8-block stand beside PyTorch in bf16.
 """
 
 import argparse

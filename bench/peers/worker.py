@@ -20,6 +20,7 @@ RECIPES = {
     "tf32": ("tf32", [], "tf32"),
     "bf16": ("bf16", [], "bf16"),
     "fp8": ("fp8", ["precision.fp8_scaling=current"], "bf16"),
+    "fp8-delayed": ("fp8", ["precision.fp8_scaling=delayed"], "bf16"),
     "fp8-block": ("fp8", ["precision.fp8_scaling=block"], "bf16"),
 }
 
