@@ -240,7 +240,7 @@ TEST_P(Fp8Step, HasTheSameBitsUnderEachPolicy) {
 
 std::vector<ir::Graph> planned(const StepGraphs& step) {
   Runner runner;
-  return step_programs(step, UpdateMode::synchronous, 2, cost::describe_here(), runner).graphs;
+  return step_programs(step, {.micro_batches = 2}, cost::describe_here(), runner).graphs;
 }
 
 const ir::Graph& named(const std::vector<ir::Graph>& graphs, std::string_view name) {
