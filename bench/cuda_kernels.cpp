@@ -218,7 +218,9 @@ std::vector<Bench> of_memory() {
   const TensorType inner = bf16({kRows, kInner}), ids = int32({kRows});
   const TensorType parameter = fp32({kInner, kHidden}), scalar = fp32({});
   const Attributes epsilon{{"epsilon", 1e-5}};
-  const Attributes adamw{{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weight_decay", 0.1}};
+  const TensorType rounded = bf16(parameter.shape);
+  const Attributes adamw{{"beta1", 0.9},        {"beta2", 0.95}, {"epsilon", 1e-8},
+                         {"weight_decay", 0.1}, {"seed", 1},     {"site", 1}};
   return {
       {"rms_norm", "rms_norm", {x, gain}, epsilon},
       {"rms_norm_grad + addend", "rms_norm_grad", {x, x, gain, statistic, x}, {}},
@@ -239,6 +241,10 @@ std::vector<Bench> of_memory() {
       {"adamw_update fp32",
        "adamw_update",
        {parameter, parameter, parameter, parameter, scalar, TensorType{DType::int64, {}}, scalar},
+       adamw},
+      {"adamw_update bf16",
+       "adamw_update",
+       {rounded, parameter, parameter, parameter, scalar, TensorType{DType::int64, {}}, scalar},
        adamw},
       {"sum_of_squares fp32", "sum_of_squares", {parameter}, {}},
       {"cross_entropy_rows_train",

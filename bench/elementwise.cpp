@@ -119,17 +119,20 @@ void benchmarks_of(DType dtype) {
   add("global_norm", cpu::global_norm, {x}, {{DType::fp32, {}}});
 }
 
-void adamw(benchmark::State& state) {
-  const TensorType parameters{DType::fp32, {10'000'000}}, scalar{DType::fp32, {}};
-  measure(
-      state,
-      Subject(cpu::adamw_update,
-              {parameters, parameters, parameters, parameters, scalar, {DType::int64, {}}, scalar},
-              {parameters, parameters, parameters},
-              {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weight_decay", 0.1}},
-              {0, 2, 3}));  // as the plan places them
+void adamw(benchmark::State& state, DType dtype) {
+  const TensorType m{DType::fp32, {10'000'000}}, scalar{DType::fp32, {}}, p{dtype, m.shape};
+  measure(state,
+          Subject(cpu::adamw_update, {p, m, m, m, scalar, {DType::int64, {}}, scalar}, {p, m, m},
+                  {{"beta1", 0.9},
+                   {"beta2", 0.95},
+                   {"epsilon", 1e-8},
+                   {"weight_decay", 0.1},
+                   {"seed", 1},
+                   {"site", 1}},
+                  {0, 2, 3}));  // as the plan places them
 }
-BENCHMARK(adamw)->Name("adamw_update/10M")->UseRealTime();
+BENCHMARK_CAPTURE(adamw, fp32, DType::fp32)->Name("adamw_update/10M")->UseRealTime();
+BENCHMARK_CAPTURE(adamw, bf16, DType::bf16)->Name("adamw_update/bf16/10M")->UseRealTime();
 
 const bool registered = [] {
   benchmarks_of(DType::fp32);

@@ -34,6 +34,10 @@ class CounterRng {
         step_(step),
         site_(site) {}
 
+  constexpr PhiloxKey key() const { return key_; }
+  constexpr std::uint32_t step() const { return step_; }
+  constexpr std::uint32_t site() const { return site_; }
+
   /// Four independent 32-bit words for block `block`.
   constexpr PhiloxCounter block(std::uint64_t block) const {
     return philox(

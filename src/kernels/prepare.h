@@ -66,4 +66,8 @@ inline std::size_t float_bytes(std::int64_t count) {
 /// Elements that are worth a thread of their own.
 inline constexpr std::int64_t kGrain = 16384;
 
+/// Random words that kernels make at a time (cpu/random_words-inl.h); a multiple of 4 times the
+/// lanes of any vector.
+inline constexpr std::int64_t kRandomWords = 1024;
+
 }  // namespace bessemer::kernels

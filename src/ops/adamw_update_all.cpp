@@ -1,6 +1,7 @@
 // One step of AdamW on many parameters, each as adamw_update does it. Semantics: docs/ops.md.
 #include "kernels/cuda/cuda.h"
 #include "kernels/reference/reference.h"
+#include "ops/adamw.h"
 #include "ops/all_ops.h"
 #include "ops/checks.h"
 
@@ -20,12 +21,12 @@ std::size_t tensors_of(const OpUse& use) {
   return tensors;
 }
 
-// A list attribute of 0 or 1 for each parameter.
-std::vector<std::int64_t> flags_of(const OpUse& use, const char* name, std::size_t tensors) {
-  std::vector<std::int64_t> flags = use.attributes.integers(name);
-  require(flags.size() == tensors, "attribute '{}' has {} elements for {} parameters", name,
-          flags.size(), tensors);
-  return flags;
+// A list attribute with a number for each parameter.
+std::vector<std::int64_t> numbers_of(const OpUse& use, const char* name, std::size_t tensors) {
+  std::vector<std::int64_t> numbers = use.attributes.integers(name);
+  require(numbers.size() == tensors, "attribute '{}' has {} elements for {} parameters", name,
+          numbers.size(), tensors);
+  return numbers;
 }
 
 // The use of adamw_update that tensor `i` is.
@@ -36,15 +37,23 @@ OpUse one_of(const OpUse& use, std::size_t i, bool decays, bool has_weight) {
   one.operands.insert(one.operands.end(), use.operands.begin(), use.operands.begin() + kScalars);
   if (!decays) one.attributes.set("weight_decay", 0.0);
   if (!has_weight) one.attributes.erase("weight");
+  const auto sites = use.attributes.integers("sites", std::vector<std::int64_t>());
+  if (!sites.empty()) one.attributes.set("site", sites.at(i));
   return one;
 }
 
 std::vector<TensorType> infer(const OpUse& use) {
   const std::size_t tensors = tensors_of(use);
-  const auto decays = flags_of(use, "decays", tensors), weights = flags_of(use, "weights", tensors);
+  const auto decays = numbers_of(use, "decays", tensors),
+             weights = numbers_of(use, "weights", tensors);
+  if (use.attributes.find("sites") != nullptr) numbers_of(use, "sites", tensors);
   const InferFn infer_one = definition_of("adamw_update").infer;
   std::vector<TensorType> results, rounded;
   for (std::size_t i = 0; i < tensors; ++i) {
+    const std::size_t parameter = kScalars + kOfTensor * i;
+    require(use.operand(parameter).dtype == use.operand(kScalars).dtype,
+            "operand {} (parameter {}): expected {} as the first one, found {}", parameter, i,
+            name_of(use.operand(kScalars).dtype), to_string(use.operand(parameter)));
     const auto of_one = infer_one(one_of(use, i, decays[i] != 0, weights[i] != 0));
     results.insert(results.end(), of_one.begin(), of_one.begin() + 3);
     rounded.insert(rounded.end(), of_one.begin() + 3, of_one.end());
@@ -58,7 +67,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
   for (std::size_t i = 0; i < tensors_of(use); ++i) {
     elements += static_cast<double>(results[3 * i].elements());
   }
-  return memory_work(use, results, 15 * elements);
+  return memory_work(use, results, adamw_flops(results[0].dtype) * elements);
 }
 
 std::vector<std::pair<int, int>> places_of_all() {

@@ -7,6 +7,7 @@
 #include "kernels/norm_block.h"
 #include "kernels/reference/reference.h"
 #include "support/cuda_test.h"
+#include "support/rounded_update.h"
 #include "support/thread_orders.h"
 
 namespace bessemer::testing {
@@ -117,6 +118,63 @@ TEST_F(CudaAdamW, OfAllHasTheBitsOfOneByOne) {
           EXPECT_TRUE(same_bits(run.results[at], expected[i].results[r])) << i << " " << r;
         }
       }
+    }
+  }
+}
+
+// A parameter in bf16, rounded by the bits that the reference draws.
+TEST_F(CudaAdamW, RoundsAsTheReference) {
+  const std::vector<std::pair<int, int>> in_place{{0, 0}, {1, 2}, {2, 3}};
+  for (const Shape& shape : {Shape{5}, Shape{33, 63}, Shape{3, 8195}}) {
+    const std::vector<TensorType> types = rounded_update_results(shape);
+    for (const std::int64_t first : {std::int64_t{0}, std::int64_t{5} << 32}) {
+      for (const double coefficient : std::vector<double>{1.0, NAN}) {
+        SCOPED_TRACE(fmt::format("{} from {}, {}", to_string(shape), first, coefficient));
+        const Attributes attributes = rounded_update_attributes(11, 3, first);
+        const Operands in = rounded_update(parameters_near_one(shape), signs(shape),
+                                           21077 * 0x1p-23, 9, coefficient);
+        const KernelRun expected = run_kernel(reference::adamw_update, in, types, attributes);
+        const KernelRun run = run_in_each_thread_order(cuda::adamw_update, in, types, attributes);
+        const KernelRun shared =
+            run_cuda_kernel(cuda::adamw_update, in, types, attributes, in_place);
+        for (std::size_t r = 0; r < 3; ++r) {
+          EXPECT_TRUE(same_bits(run.results[r], expected.results[r])) << r;
+          EXPECT_TRUE(same_bits(shared.results[r], run.results[r])) << r << " in place";
+        }
+        if (std::isnan(coefficient)) {
+          EXPECT_TRUE(same_bits(run.results[0], *in[0]));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaAdamW, OfAllRoundsEachAsAlone) {
+  Operands all;
+  std::vector<TensorType> results;
+  std::vector<Tensor> expected;
+  std::vector<std::int64_t> sites;
+  for (const std::int64_t size : {5, 8193, 768}) {
+    sites.push_back(7 - static_cast<std::int64_t>(sites.size()));
+    const Operands one =
+        rounded_update(parameters_near_one({size}), signs({size}), 21077 * 0x1p-23);
+    if (all.empty()) all.assign(one.begin() + 4, one.end());
+    all.insert(all.end(), one.begin(), one.begin() + 4);
+    const std::vector<TensorType> types = rounded_update_results({size});
+    results.insert(results.end(), types.begin(), types.end());
+    expected.push_back(
+        run_cuda_kernel(cuda::adamw_update, one, types, rounded_update_attributes(11, sites.back()))
+            .results[0]);
+  }
+  Attributes attributes = rounded_update_attributes();
+  attributes.set("sites", sites);
+  attributes.set("decays", std::vector<std::int64_t>{0, 0, 0});
+  attributes.set("weights", std::vector<std::int64_t>{0, 0, 0});
+  for (const auto& run : {run_cuda_kernel(cuda::adamw_update_all, all, results, attributes),
+                          run_kernel(reference::adamw_update_all, all, results, attributes)}) {
+    ASSERT_FALSE(run.declined);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_TRUE(same_bits(run.results[3 * i], expected[i])) << i;
     }
   }
 }

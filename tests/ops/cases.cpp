@@ -443,6 +443,26 @@ void add_training(Table& table) {
     for (int i = 0; i < 2; ++i) all.insert(all.end(), one.begin(), one.begin() + 4);
     return all;
   });
+  Attributes rounded = adamw;
+  rounded.set("seed", 5);
+  const auto rounded_operands = [adamw_operands](DType) {
+    Operands operands = adamw_operands(DType::fp32);
+    operands[0] = normal({DType::bf16, {6, 38}}, 1);
+    return operands;
+  };
+  Attributes rounded_one = rounded;
+  rounded_one.set("site", 2);
+  rounded_one.set("first", 32768);
+  table.add("adamw_update", rounded_one, rounded_operands);
+  rounded.set("decays", std::vector<std::int64_t>{1, 0});
+  rounded.set("weights", std::vector<std::int64_t>{0, 0});
+  rounded.set("sites", std::vector<std::int64_t>{4, 1});
+  table.add("adamw_update_all", rounded, [rounded_operands](DType t) {
+    const Operands one = rounded_operands(t);
+    Operands all(one.begin() + 4, one.end());
+    for (int i = 0; i < 2; ++i) all.insert(all.end(), one.begin(), one.begin() + 4);
+    return all;
+  });
   table.add("sum_of_squares", {}, {{6, 39}});
   table.add("norm_of_sums", {}, [](DType) {
     return Operands{of({DType::fp64, {3}}, {1.5, 2, 3}), of({DType::fp64, {1}}, {0.25})};

@@ -9,6 +9,7 @@ namespace {
 using Types = std::vector<std::optional<TensorType>>;
 
 TensorType fp32(Shape shape) { return {DType::fp32, std::move(shape)}; }
+TensorType fp16(Shape shape) { return {DType::fp16, std::move(shape)}; }
 TensorType bf16(Shape shape) { return {DType::bf16, std::move(shape)}; }
 TensorType e4m3(Shape shape) { return {DType::fp8_e4m3, std::move(shape)}; }
 TensorType int32(Shape shape) { return {DType::int32, std::move(shape)}; }
@@ -224,9 +225,29 @@ TEST(Infer, NamesTheOperandAtFault) {
        "attribute 'chunk' is 0"},
       {"global_norm", {fp32({2}), {{DType::fp64, {2}}}}, {}, "operand 1 (x1)"},
       {"adamw_update",
-       {bf16({2}), bf16({2}), bf16({2}), bf16({2}), fp32({}), int64({}), fp32({})},
+       {fp16({2}), fp32({2}), fp32({2}), fp32({2}), fp32({}), int64({}), fp32({})},
        {},
-       "operand 0 (parameter): expected fp32 or fp64"},
+       "operand 0 (parameter): expected fp32, fp64 or bf16"},
+      {"adamw_update",
+       {bf16({2}), bf16({2}), fp32({2}), fp32({2}), fp32({}), int64({}), fp32({})},
+       {},
+       "operand 1 (gradient): expected fp32[2]"},
+      {"adamw_update",
+       {bf16({2}), fp32({2}), fp32({2}), fp32({2}), fp32({}), int64({}), fp32({})},
+       {{"beta1", 0.9}, {"beta2", 0.9}, {"epsilon", 0.1}, {"weight_decay", 0.1}, {"site", 1}},
+       "attribute 'seed'"},
+      {"adamw_update_all",
+       {fp32({}), int64({}), fp32({}), bf16({2}), fp32({2}), fp32({2}), fp32({2}), fp32({2}),
+        fp32({2}), fp32({2}), fp32({2})},
+       {{"beta1", 0.9},
+        {"beta2", 0.9},
+        {"epsilon", 0.1},
+        {"weight_decay", 0.1},
+        {"seed", 1},
+        {"sites", std::vector<std::int64_t>{1, 2}},
+        {"decays", std::vector<std::int64_t>{0, 0}},
+        {"weights", std::vector<std::int64_t>{0, 0}}},
+       "operand 7 (parameter 1): expected bf16 as the first one, found fp32[2]"},
       {"adamw_update",
        {fp32({2}), fp32({2}), fp32({2}), fp32({2}), fp32({}), int64({}), fp32({})},
        {{"beta1", 0.9},

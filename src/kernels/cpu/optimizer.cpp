@@ -4,6 +4,8 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/optimizer.cpp"
 #include "kernels/cpu/simd.h"
 
+#include "kernels/cpu/random_words-inl.h"
+
 #include <hwy/cache_control.h>
 
 #include <algorithm>
@@ -14,7 +16,9 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/prepare.h"
 #include "kernels/cpu/strided_copy.h"
+#include "base/rounding.h"
 #include "kernels/norm_block.h"
+#include "kernels/stochastic_rounding.h"
 
 #ifndef BESSEMER_KERNELS_CPU_OPTIMIZER_ARGUMENTS
 #define BESSEMER_KERNELS_CPU_OPTIMIZER_ARGUMENTS
@@ -32,15 +36,15 @@ struct AdamWStep {
   float step_size;  // learning rate / (1 - beta1^step)
 };
 
+template <typename Parameter>
 struct AdamWBuffers {
-  const float* parameter;
+  const Parameter* parameter;
   const float* gradient;
   const float* m;
   const float* v;
-  float* new_parameter;
+  Parameter* new_parameter;
   float* new_m;
   float* new_v;
-  BFloat16* weight;  // the new parameter rounded; null where nobody wants it
 };
 
 }  // namespace bessemer::kernels::cpu
@@ -50,8 +54,10 @@ HWY_BEFORE_NAMESPACE();
 namespace bessemer::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-void update(const AdamWStep& step, const AdamWBuffers& buffers, std::int64_t begin,
-            std::int64_t end) {
+/// store(i, parameter, access) takes the new parameters.
+template <typename Parameter, typename Store>
+HWY_INLINE void update_range(const AdamWStep& step, const AdamWBuffers<Parameter>& buffers,
+                             std::int64_t begin, std::int64_t end, const Store& store) {
   const FloatTag d;
   const auto gradient_scale = hn::Set(d, step.gradient_scale), decay = hn::Set(d, step.decay);
   const auto mean_weight = hn::Set(d, step.mean_weight), beta2 = hn::Set(d, step.beta2);
@@ -61,7 +67,8 @@ void update(const AdamWStep& step, const AdamWBuffers& buffers, std::int64_t beg
   // The hardware's own prefetch starts anew at every page of every one of the four streams.
   constexpr std::int64_t kAhead = 512;
   for_each_vector(begin, end, [&](std::int64_t i, auto access) {
-    for (const float* stream : {buffers.parameter, buffers.gradient, buffers.m, buffers.v}) {
+    hwy::Prefetch(buffers.parameter + i + kAhead);
+    for (const float* stream : {buffers.gradient, buffers.m, buffers.v}) {
       hwy::Prefetch(stream + i + kAhead);
     }
     const auto g = hn::Mul(access.load(buffers.gradient + i), gradient_scale);
@@ -72,11 +79,44 @@ void update(const AdamWStep& step, const AdamWBuffers& buffers, std::int64_t beg
     const auto denominator = hn::MulAdd(hn::Sqrt(v), inverse_root, epsilon);
     const auto parameter = hn::NegMulAdd(step_size, hn::Div(m, denominator),
                                          hn::Mul(access.load(buffers.parameter + i), decay));
-    access.store(parameter, buffers.new_parameter + i);
-    if (buffers.weight != nullptr) access.store(parameter, buffers.weight + i);
+    store(i, parameter, access);
     access.store(m, buffers.new_m + i);
     access.store(v, buffers.new_v + i);
   });
+}
+
+/// `weight`: the new parameter rounded; null where nobody wants it.
+void update(const AdamWStep& step, const AdamWBuffers<float>& buffers, BFloat16* weight,
+            std::int64_t begin, std::int64_t end) {
+  update_range(step, buffers, begin, end, [&](std::int64_t i, FloatVec parameter, auto access) {
+    access.store(parameter, buffers.new_parameter + i);
+    if (weight != nullptr) access.store(parameter, weight + i);
+  });
+}
+
+/// As kernels::round_stochastically; the result is a bf16 number.
+HWY_INLINE FloatVec rounded_by(FloatVec x, const std::uint16_t* random) {
+  const WordTag d;
+  const auto bits = hn::PromoteTo(d, hn::LoadU(HalfTag(), random));
+  const auto sum = hn::Add(hn::BitCast(d, x), bits);
+  const auto rounded = hn::BitCast(FloatTag(), hn::And(sum, hn::Set(d, 0xffff0000u)));
+  return hn::IfThenElse(hn::IsFinite(x), rounded, x);
+}
+
+/// Of [begin, end), whose first element is number `index` of the tensor, the first of a block.
+void update_rounded(const AdamWStep& step, const AdamWBuffers<BFloat16>& buffers,
+                    const CounterRng& rng, std::uint64_t index, std::int64_t begin,
+                    std::int64_t end) {
+  constexpr std::int64_t kAtOnce = 2 * kRandomWords;
+  HWY_ALIGN std::uint32_t words[kRandomWords];
+  const auto* const random = reinterpret_cast<const std::uint16_t*>(words);
+  for (; begin < end; begin += kAtOnce, index += kAtOnce) {
+    random_words(rng, index / kElementsOfBlock, words);
+    const auto store = [&](std::int64_t i, FloatVec parameter, auto access) {
+      access.store(rounded_by(parameter, random + (i - begin)), buffers.new_parameter + i);
+    };
+    update_range(step, buffers, begin, std::min(end, begin + kAtOnce), store);
+  }
 }
 
 void round_all(const float* x, BFloat16* rounded, std::int64_t begin, std::int64_t end) {
@@ -136,6 +176,7 @@ namespace bessemer::kernels::cpu {
 namespace {
 
 HWY_EXPORT(update);
+HWY_EXPORT(update_rounded);
 HWY_EXPORT(round_all);
 HWY_EXPORT(sum_of_squares);
 
@@ -156,20 +197,77 @@ struct AdamW {
   }
 };
 
+/// What a run of adamw_update works on.
+struct AdamWCall {
+  AdamW adamw;
+  std::int64_t elements;
+  bool makes_weight;
+  std::int64_t seed, site, first;  // of the random bits that a bf16 parameter draws
+
+  AdamWStep step(const KernelBuffers& buffers) const {
+    return adamw.at(double{*buffers.operand<float>(4)}, static_cast<double>(count(buffers)),
+                    double{*buffers.operand<float>(6)});
+  }
+  static std::int64_t count(const KernelBuffers& buffers) {
+    return *buffers.operand<std::int64_t>(5);
+  }
+  static bool is_skipped(const KernelBuffers& buffers) {
+    return std::isnan(*buffers.operand<float>(6));
+  }
+};
+
+template <typename Parameter>
+AdamWBuffers<Parameter> pointers_of(const KernelBuffers& buffers) {
+  return {buffers.operand<Parameter>(0), buffers.operand<float>(1),    buffers.operand<float>(2),
+          buffers.operand<float>(3),     buffers.result<Parameter>(0), buffers.result<float>(1),
+          buffers.result<float>(2)};
+}
+
 /// Results as the operands were: only copies where they do not share a buffer. The weight, if any,
 /// is that of the parameter.
-void keep_unchanged(const KernelBuffers& buffers, std::int64_t elements, bool makes_weight) {
+template <typename Parameter>
+void keep_unchanged(const KernelBuffers& buffers, const AdamWCall& call) {
   constexpr std::size_t operand_of[] = {0, 2, 3};
-  const auto bytes = elements * static_cast<std::int64_t>(sizeof(float));
   for (std::size_t r = 0; r < 3; ++r) {
+    const auto size = static_cast<std::int64_t>(r == 0 ? sizeof(Parameter) : sizeof(float));
     const auto* from = buffers.operand<std::byte>(operand_of[r]);
     auto* to = buffers.result<std::byte>(r);
+    const std::int64_t bytes = call.elements * size;
     if (from != to) copy_rows(from, bytes, to, bytes, 1, bytes);
   }
-  if (!makes_weight) return;
-  parallel_for(elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
+  if (!call.makes_weight) return;
+  parallel_for(call.elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(round_all)
     (buffers.operand<float>(0), buffers.result<BFloat16>(3), begin, end);
+  });
+}
+
+Prepared wide_update(const AdamWCall& call) {
+  return make_kernel([call](const KernelBuffers& buffers) {
+    if (AdamWCall::is_skipped(buffers)) return keep_unchanged<float>(buffers, call);
+    const AdamWStep step = call.step(buffers);
+    const auto pointers = pointers_of<float>(buffers);
+    BFloat16* const weight = call.makes_weight ? buffers.result<BFloat16>(3) : nullptr;
+    parallel_for(call.elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      HWY_DYNAMIC_DISPATCH(update)(step, pointers, weight, begin, end);
+    });
+  });
+}
+
+/// Threads begin where a block of random words does.
+Prepared rounded_update(const AdamWCall& call) {
+  return make_kernel([call](const KernelBuffers& buffers) {
+    if (AdamWCall::is_skipped(buffers)) return keep_unchanged<BFloat16>(buffers, call);
+    const AdamWStep step = call.step(buffers);
+    const auto pointers = pointers_of<BFloat16>(buffers);
+    const CounterRng rng = rounding_rng(call.seed, AdamWCall::count(buffers), call.site);
+    const std::int64_t blocks = divide_up(call.elements, kElementsOfBlock);
+    parallel_for(blocks, kGrain / kElementsOfBlock, [&](std::int64_t first, std::int64_t last) {
+      const std::int64_t begin = first * kElementsOfBlock;
+      const std::int64_t end = std::min(last * kElementsOfBlock, call.elements);
+      const auto index = static_cast<std::uint64_t>(call.first + begin);
+      HWY_DYNAMIC_DISPATCH(update_rounded)(step, pointers, rng, index, begin, end);
+    });
   });
 }
 
@@ -184,34 +282,27 @@ struct NormBlock {
 }  // namespace
 
 Prepared adamw_update(const KernelRequest& request) {
-  for (std::size_t i = 0; i < 4; ++i) {
+  const bool rounds = request.operand(0).dtype == DType::bf16;
+  for (std::size_t i = rounds ? 1 : 0; i < 4; ++i) {
     if (request.operand(i).dtype != DType::fp32) {
       return Declined{fmt::format("operand {} is {}; this kernel does fp32", i,
                                   name_of(request.operand(i).dtype))};
     }
   }
-  const AdamW adamw{request.attributes.real("beta1"), request.attributes.real("beta2"),
-                    request.attributes.real("epsilon"), request.attributes.real("weight_decay")};
-  const bool makes_weight = request.results.size() > 3;
-  if (makes_weight && request.results[3].dtype != DType::bf16) {
+  const Attributes& attributes = request.attributes;
+  const AdamWCall call{{attributes.real("beta1"), attributes.real("beta2"),
+                        attributes.real("epsilon"), attributes.real("weight_decay")},
+                       request.operand(0).elements(),
+                       request.results.size() > 3,
+                       attributes.integer("seed", 0),
+                       attributes.integer("site", 0),
+                       attributes.integer("first", 0)};
+  if (call.makes_weight && request.results[3].dtype != DType::bf16) {
     return Declined{
         fmt::format("the weight is {}; this kernel makes bf16", name_of(request.results[3].dtype))};
   }
-  const std::int64_t elements = request.operand(0).elements();
-  return make_kernel([adamw, elements, makes_weight](const KernelBuffers& buffers) {
-    const float coefficient = *buffers.operand<float>(6);
-    if (std::isnan(coefficient)) return keep_unchanged(buffers, elements, makes_weight);
-    const auto step = static_cast<double>(*buffers.operand<std::int64_t>(5));
-    const AdamWStep values = adamw.at(double{*buffers.operand<float>(4)}, step, coefficient);
-    const AdamWBuffers pointers{
-        buffers.operand<float>(0), buffers.operand<float>(1),
-        buffers.operand<float>(2), buffers.operand<float>(3),
-        buffers.result<float>(0),  buffers.result<float>(1),
-        buffers.result<float>(2),  makes_weight ? buffers.result<BFloat16>(3) : nullptr};
-    parallel_for(elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      HWY_DYNAMIC_DISPATCH(update)(values, pointers, begin, end);
-    });
-  });
+  if (call.first % kElementsOfBlock != 0) return Declined{"it begins amid a block of random words"};
+  return rounds ? rounded_update(call) : wide_update(call);
 }
 
 Prepared sum_of_squares(const KernelRequest& request) {

@@ -2,18 +2,22 @@
 //
 // Of each element four floats are read and three written, and the bf16 weight beside them where one
 // is asked for: 28 or 30 bytes, each once, in accesses of 16 and 8 that are contiguous over a warp.
+// A bf16 parameter, which is rounded stochastically, makes it 24 bytes and a Philox block for every
+// eight elements, which both of its threads make.
 // A launch takes as many tensors as its parameters hold. A block does a piece of one of them, large
 // enough that what is the same for all its elements costs little, and finds it in a table of first
 // blocks: so tensors of any sizes load the device evenly.
 #include <fmt/format.h>
 
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "base/rounding.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/simt.cuh"
+#include "kernels/stochastic_rounding.h"
 
 namespace bessemer::kernels::cuda {
 namespace {
@@ -33,26 +37,31 @@ struct AdamWStep {
   const float* learning_rate;
   const std::int64_t* step;
   const float* coefficient;
+  std::int64_t seed, first;  // of what a bf16 parameter draws; `first` is that of its elements
 };
 
+template <typename Parameter>
 struct AdamWTensor {
-  const float *parameter, *gradient, *m, *v;
-  float *new_parameter, *new_m, *new_v;
+  const Parameter* parameter;
+  const float *gradient, *m, *v;
+  Parameter* new_parameter;
+  float *new_m, *new_v;
   BFloat16* weight;  // the new parameter rounded; null where nobody wants it
   std::int64_t elements;
   double weight_decay;
   std::int32_t first_block;  // of its launch
+  std::uint32_t site;
 };
 
-template <int kMost>
+template <typename Parameter, int kMost>
 struct AdamWTensors {
-  AdamWTensor of[kMost];
+  AdamWTensor<Parameter> of[kMost];
   std::int32_t count;
 };
 
 /// The parameters of a kernel are at most 32764 bytes (CUDA 12.1).
 constexpr int kMostTensors = 370;
-static_assert(sizeof(AdamWStep) + sizeof(AdamWTensors<kMostTensors>) <= 32764);
+static_assert(sizeof(AdamWStep) + sizeof(AdamWTensors<float, kMostTensors>) <= 32764);
 
 /// What is the same for all elements of a tensor.
 struct AdamWScalars {
@@ -117,7 +126,14 @@ __device__ void store_four(T* to, const Four<T>& four, std::int64_t left) {
   }
 }
 
-__device__ void store_weight(const AdamWTensor& tensor, const Four<float>& parameter,
+__device__ Four<float> to_floats(const Four<float>& four) { return four; }
+__device__ Four<float> to_floats(const Four<BFloat16>& four) {
+  Four<float> wide;
+  for (int i = 0; i < kFour; ++i) wide.at[i] = to_float(four.at[i]);
+  return wide;
+}
+
+__device__ void store_weight(const AdamWTensor<float>& tensor, const Four<float>& parameter,
                              std::int64_t first, std::int64_t left) {
   if (tensor.weight == nullptr) return;
   Four<BFloat16> weight;
@@ -125,9 +141,32 @@ __device__ void store_weight(const AdamWTensor& tensor, const Four<float>& param
   store_four(tensor.weight + first, weight, left);
 }
 
-__device__ void update(const AdamWScalars& s, const AdamWTensor& tensor, std::int64_t first) {
+__device__ void store_parameter(const AdamWStep& /*step*/, const AdamWTensor<float>& tensor,
+                                const Four<float>& parameter, std::int64_t first,
+                                std::int64_t left) {
+  store_four(tensor.new_parameter + first, parameter, left);
+  store_weight(tensor, parameter, first, left);
+}
+__device__ void store_parameter(const AdamWStep& step, const AdamWTensor<BFloat16>& tensor,
+                                const Four<float>& parameter, std::int64_t first,
+                                std::int64_t left) {
+  const CounterRng rng = rounding_rng(step.seed, *step.step, tensor.site);
+  const std::int64_t index = step.first + first;
+  const PhiloxCounter words = rng.block(static_cast<std::uint64_t>(index / kElementsOfBlock));
+  const bool second = index % kElementsOfBlock != 0;  // half of the block
+  const std::uint32_t two[] = {second ? words[2] : words[0], second ? words[3] : words[1]};
+  Four<BFloat16> rounded;
+  for (int i = 0; i < kFour; ++i) {
+    rounded.at[i] = round_stochastically(parameter.at[i], two[i / 2] >> (16 * (i % 2)) & 0xffffu);
+  }
+  store_four(tensor.new_parameter + first, rounded, left);
+}
+
+template <typename Parameter>
+__device__ void update(const AdamWStep& step, const AdamWScalars& s,
+                       const AdamWTensor<Parameter>& tensor, std::int64_t first) {
   const std::int64_t left = tensor.elements - first;
-  Four<float> parameter = load_four(tensor.parameter + first, left);
+  Four<float> parameter = to_floats(load_four(tensor.parameter + first, left));
   const Four<float> gradient = load_four(tensor.gradient + first, left);
   Four<float> m = load_four(tensor.m + first, left);
   Four<float> v = load_four(tensor.v + first, left);
@@ -138,27 +177,30 @@ __device__ void update(const AdamWScalars& s, const AdamWTensor& tensor, std::in
     const float denominator = std::sqrt(v.at[i]) * s.inverse_root_correction + s.epsilon;
     parameter.at[i] = parameter.at[i] * s.decay - s.step_size * (m.at[i] / denominator);
   }
-  store_four(tensor.new_parameter + first, parameter, left);
+  store_parameter(step, tensor, parameter, first, left);
   store_four(tensor.new_m + first, m, left);
   store_four(tensor.new_v + first, v, left);
-  store_weight(tensor, parameter, first, left);
 }
 
 /// Results as the operands were: only copies where they do not share a buffer.
-__device__ void keep(const AdamWTensor& tensor, std::int64_t first) {
+template <typename Parameter>
+__device__ void keep(const AdamWTensor<Parameter>& tensor, std::int64_t first) {
   const std::int64_t left = tensor.elements - first;
-  const auto copy_four = [=](const float* from, float* to) {
+  const auto copy_four = [=](const auto* from, auto* to) {
     if (from != to) store_four(to + first, load_four(from + first, left), left);
   };
   copy_four(tensor.parameter, tensor.new_parameter);
   copy_four(tensor.m, tensor.new_m);
   copy_four(tensor.v, tensor.new_v);
-  if (tensor.weight == nullptr) return;
-  store_weight(tensor, load_four(tensor.parameter + first, left), first, left);
+  if constexpr (std::is_same_v<Parameter, float>) {
+    if (tensor.weight == nullptr) return;
+    store_weight(tensor, load_four(tensor.parameter + first, left), first, left);
+  }
 }
 
-template <int kMost>
-__device__ const AdamWTensor& tensor_of_block(const AdamWTensors<kMost>& tensors, int block) {
+template <typename Parameter, int kMost>
+__device__ const AdamWTensor<Parameter>& tensor_of_block(
+    const AdamWTensors<Parameter, kMost>& tensors, int block) {
   if constexpr (kMost == 1) return tensors.of[0];
   int first = 0, last = tensors.count - 1;
   while (first < last) {
@@ -172,12 +214,12 @@ __device__ const AdamWTensor& tensor_of_block(const AdamWTensors<kMost>& tensors
   return tensors.of[first];
 }
 
-template <int kMost>
+template <typename Parameter, int kMost>
 __global__ void __launch_bounds__(kThreads)
     update_tensors(const __grid_constant__ AdamWStep step,
-                   const __grid_constant__ AdamWTensors<kMost> tensors) {
+                   const __grid_constant__ AdamWTensors<Parameter, kMost> tensors) {
   const int block = static_cast<int>(blockIdx.x);
-  const AdamWTensor tensor = tensor_of_block(tensors, block);
+  const AdamWTensor<Parameter> tensor = tensor_of_block(tensors, block);
   __shared__ AdamWScalars of_block;
   if (threadIdx.x == 0) of_block = scalars_of(step, tensor.weight_decay);
   sync_block();
@@ -191,7 +233,7 @@ __global__ void __launch_bounds__(kThreads)
     if (skipped) {
       keep(tensor, first);
     } else {
-      update(scalars, tensor, first);
+      update(step, scalars, tensor, first);
     }
   }
 }
@@ -203,44 +245,61 @@ struct Place {
   std::optional<std::size_t> weight;
   std::int64_t elements;
   double weight_decay;
+  std::int64_t site;
 };
 
-AdamWTensor tensor_at(const Place& at, const KernelBuffers& buffers, std::int64_t first_block) {
-  return {buffers.operand<float>(at.parameter),
+template <typename Parameter>
+AdamWTensor<Parameter> tensor_at(const Place& at, const KernelBuffers& buffers,
+                                 std::int64_t first_block) {
+  return {buffers.operand<Parameter>(at.parameter),
           buffers.operand<float>(at.gradient),
           buffers.operand<float>(at.m),
           buffers.operand<float>(at.v),
-          buffers.result<float>(at.new_parameter),
+          buffers.result<Parameter>(at.new_parameter),
           buffers.result<float>(at.new_m),
           buffers.result<float>(at.new_v),
           at.weight ? buffers.result<BFloat16>(*at.weight) : nullptr,
           at.elements,
           at.weight_decay,
-          static_cast<std::int32_t>(first_block)};
+          static_cast<std::int32_t>(first_block),
+          static_cast<std::uint32_t>(at.site)};
 }
 
-/// A launch for every kMost of them. The scalars are the operands from `scalars` on.
-template <int kMost>
-void queue(const std::vector<Place>& places, const AdamW& adamw, std::size_t scalars,
-           const KernelBuffers& buffers) {
-  const AdamWStep step{adamw, buffers.operand<float>(scalars),
-                       buffers.operand<std::int64_t>(scalars + 1),
-                       buffers.operand<float>(scalars + 2)};
-  AdamWTensors<kMost> tensors;
+/// What is the same for all tensors of a request.
+struct Common {
+  AdamW adamw;
+  std::int64_t seed, first;
+  std::size_t scalars;  // operands from there on
+};
+
+/// A launch for every kMost of them.
+template <typename Parameter, int kMost>
+void queue(const std::vector<Place>& places, const Common& common, const KernelBuffers& buffers) {
+  const AdamWStep step{common.adamw,
+                       buffers.operand<float>(common.scalars),
+                       buffers.operand<std::int64_t>(common.scalars + 1),
+                       buffers.operand<float>(common.scalars + 2),
+                       common.seed,
+                       common.first};
+  AdamWTensors<Parameter, kMost> tensors;
   tensors.count = 0;
   std::int64_t blocks = 0;
   for (const Place& place : places) {
-    tensors.of[tensors.count++] = tensor_at(place, buffers, blocks);
+    tensors.of[tensors.count++] = tensor_at<Parameter>(place, buffers, blocks);
     blocks += divide_up(place.elements, kPiece);
     if (tensors.count < kMost && &place != &places.back()) continue;
-    launch(update_tensors<kMost>, Grid{blocks, 1, 1, kThreads}, buffers.stream, step, tensors);
+    launch(update_tensors<Parameter, kMost>, Grid{blocks, 1, 1, kThreads}, buffers.stream, step,
+           tensors);
     blocks = tensors.count = 0;
   }
 }
 
-AdamW adamw_of(const KernelRequest& request) {
-  return {request.attributes.real("beta1"), request.attributes.real("beta2"),
-          request.attributes.real("epsilon")};
+Common common_of(const KernelRequest& request, std::size_t scalars) {
+  const Attributes& a = request.attributes;
+  return {{a.real("beta1"), a.real("beta2"), a.real("epsilon")},
+          a.integer("seed", 0),
+          a.integer("first", 0),
+          scalars};
 }
 
 std::optional<Declined> decline_others(const KernelRequest& request,
@@ -248,7 +307,7 @@ std::optional<Declined> decline_others(const KernelRequest& request,
   for (const Place& place : places) {
     for (const std::size_t i : {place.parameter, place.gradient, place.m, place.v}) {
       const DType dtype = request.operand(i).dtype;
-      if (dtype == DType::fp32) continue;
+      if (dtype == DType::fp32 || (dtype == DType::bf16 && i == place.parameter)) continue;
       return Declined{fmt::format("operand {} is {}; this kernel does fp32", i, name_of(dtype))};
     }
     if (!place.weight) continue;
@@ -257,6 +316,24 @@ std::optional<Declined> decline_others(const KernelRequest& request,
     return Declined{fmt::format("a weight is {}; this kernel makes bf16", name_of(dtype))};
   }
   return std::nullopt;
+}
+
+/// `kMost` tensors a launch.
+template <int kMost>
+Prepared prepare(const KernelRequest& request, std::vector<Place> places, std::size_t scalars) {
+  if (auto declined = decline_others(request, places)) return *declined;
+  if (places.empty()) return Declined{"no elements"};
+  const Common common = common_of(request, scalars);
+  if (common.first % kFour != 0)
+    return Declined{"it begins amid elements that a thread takes together"};
+  const bool rounds = request.operand(places.front().parameter).dtype == DType::bf16;
+  return make_kernel([places = std::move(places), common, rounds](const KernelBuffers& buffers) {
+    if (rounds) {
+      queue<BFloat16, kMost>(places, common, buffers);
+    } else {
+      queue<float, kMost>(places, common, buffers);
+    }
+  });
 }
 
 }  // namespace
@@ -271,19 +348,18 @@ Prepared adamw_update(const KernelRequest& request) {
               2,
               {},
               request.operand(0).elements(),
-              request.attributes.real("weight_decay")};
+              request.attributes.real("weight_decay"),
+              request.attributes.integer("site", 0)};
   if (request.results.size() > 3) place.weight = 3;
-  const std::vector<Place> places{place};
-  if (auto declined = decline_others(request, places)) return *declined;
-  if (place.elements == 0) return Declined{"no elements"};
-  return make_kernel([places, adamw = adamw_of(request)](const KernelBuffers& buffers) {
-    queue<1>(places, adamw, 4, buffers);
-  });
+  std::vector<Place> places;
+  if (place.elements > 0) places.push_back(place);
+  return prepare<1>(request, std::move(places), 4);
 }
 
 Prepared adamw_update_all(const KernelRequest& request) {
   const auto decays = request.attributes.integers("decays");
   const auto weights = request.attributes.integers("weights");
+  const auto sites = request.attributes.integers("sites", std::vector<std::int64_t>(decays.size()));
   const double decay = request.attributes.real("weight_decay");
   std::size_t next_weight = 3 * decays.size();
   std::vector<Place> places;
@@ -298,15 +374,12 @@ Prepared adamw_update_all(const KernelRequest& request) {
                 r + 2,
                 {},
                 request.operand(o).elements(),
-                decays[i] != 0 ? decay : 0.0};
+                decays[i] != 0 ? decay : 0.0,
+                sites[i]};
     if (weights[i] != 0) place.weight = next_weight++;
     if (place.elements > 0) places.push_back(place);
   }
-  if (auto declined = decline_others(request, places)) return *declined;
-  return make_kernel(
-      [places = std::move(places), adamw = adamw_of(request)](const KernelBuffers& buffers) {
-        queue<kMostTensors>(places, adamw, 0, buffers);
-      });
+  return prepare<kMostTensors>(request, std::move(places), 0);
 }
 
 }  // namespace bessemer::kernels::cuda

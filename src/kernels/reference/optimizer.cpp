@@ -9,6 +9,7 @@
 
 #include "kernels/reference/access.h"
 #include "kernels/reference/reference.h"
+#include "kernels/stochastic_rounding.h"
 
 namespace bessemer::kernels::reference {
 namespace {
@@ -35,11 +36,22 @@ struct Place {
   AdamW adamw;
   std::size_t operand, result;
   std::optional<std::size_t> weight = {};
+  std::int64_t seed = 0, site = 0, first = 0;  // of the random bits that a bf16 parameter draws
 };
 
 struct Scalars {
   double learning_rate, step, coefficient;
 };
+
+void round(const Place& at, double step, Doubles& parameter) {
+  const CounterRng rng = rounding_rng(at.seed, static_cast<std::int64_t>(step), at.site);
+  auto index = static_cast<std::uint64_t>(at.first);
+  for (double& p : parameter) {
+    const BFloat16 rounded =
+        round_stochastically(static_cast<float>(p), rounding_bits(rng, index++));
+    p = static_cast<float>(rounded);
+  }
+}
 
 void update(const Place& at, const Scalars& scalars, const Call& call) {
   Doubles parameter = call.operand(at.operand), m = call.operand(at.operand + 2),
@@ -50,6 +62,7 @@ void update(const Place& at, const Scalars& scalars, const Call& call) {
       at.adamw.update(parameter[i], gradient[i] * scalars.coefficient, m[i], v[i],
                       scalars.learning_rate, scalars.step);
     }
+    if (call.type(at.operand).dtype == DType::bf16) round(at, scalars.step, parameter);
   }
   call.set_result(at.result, parameter);
   call.set_result(at.result + 1, m);
@@ -67,8 +80,12 @@ AdamW adamw_of(const KernelRequest& request) {
 }  // namespace
 
 Prepared adamw_update(const KernelRequest& request) {
+  const Attributes& attributes = request.attributes;
   Place place{adamw_of(request), 0, 0};
   if (request.results.size() > 3) place.weight = 3;
+  place.seed = attributes.integer("seed", 0);
+  place.site = attributes.integer("site", 0);
+  place.first = attributes.integer("first", 0);
   return make_reference(request, [place](const Call& call) {
     update(place, {call.scalar(4), call.scalar(5), call.scalar(6)}, call);
   });
@@ -77,12 +94,15 @@ Prepared adamw_update(const KernelRequest& request) {
 Prepared adamw_update_all(const KernelRequest& request) {
   const auto decays = request.attributes.integers("decays");
   const auto weights = request.attributes.integers("weights");
+  const auto sites = request.attributes.integers("sites", std::vector<std::int64_t>(decays.size()));
   std::size_t next_weight = 3 * decays.size();
   std::vector<Place> places;
   for (std::size_t i = 0; i < decays.size(); ++i) {
     Place& place = places.emplace_back(Place{adamw_of(request), 3 + 4 * i, 3 * i});
     if (decays[i] == 0) place.adamw.weight_decay = 0;
     if (weights[i] != 0) place.weight = next_weight++;
+    place.seed = request.attributes.integer("seed", 0);
+    place.site = sites[i];
   }
   return make_reference(request, [places = std::move(places)](const Call& call) {
     const Scalars scalars{call.scalar(0), call.scalar(1), call.scalar(2)};
