@@ -90,7 +90,9 @@ class Compiler {
   passes::StepGraphs graphs(passes::RecomputePolicy policy, Stash stash) {
     passes::StepOptions options;
     options.stash = stash;
-    options.recipe = train::recipe_of(config_.precision);
+    const passes::Precision precision = train::precision_of(config_.precision);
+    options.recipe = precision.recipe;
+    options.parameters = precision.parameters;
     options.recompute = policy;
     return passes::compile_step(models::loss_graph(architecture_, shape_), std::nullopt, options,
                                 runner_);

@@ -111,7 +111,7 @@ int eval(const EvalOptions& options) {
   const ModelPlace place = place_of(model, options.device);
   passes::Runner runner;
   const plan::Plan plan =
-      train::compile_evaluation(model.directory.architecture, train::recipe_of(model.precision),
+      train::compile_evaluation(model.directory.architecture, train::precision_of(model.precision),
                                 batch, length, place.machine, runner);
   const runtime::Executor executor(plan, place.options);
   load_weights(model, executor);

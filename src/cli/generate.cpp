@@ -34,8 +34,8 @@ int generate(const GenerateOptions& options) {
   const std::int64_t cache = std::max(begin + sampling.max_tokens, train::kPrefillTokens);
   const ModelPlace place = place_of(model, options.device);
   passes::Runner runner;
-  const plan::Plan plan = train::compile_generation(architecture, train::recipe_of(model.precision),
-                                                    cache, place.machine, runner);
+  const plan::Plan plan = train::compile_generation(
+      architecture, train::precision_of(model.precision), cache, place.machine, runner);
   const runtime::Executor executor(plan, place.options);
   load_weights(model, executor);
   const train::Generator generator(executor, model.tokenizer, architecture.attention_window);

@@ -191,6 +191,10 @@ void Checker::precision() {
          "\"delayed\" scaling needs optimizer.update = \"synchronous\", found \"{}\"; set that, or "
          "fp8_scaling = \"current\" or \"block\"",
          name_of(config_.optimizer.update));
+  const bool rounds = p.recipe == Recipe::bf16 || p.recipe == Recipe::fp8;
+  unless(p.parameters == Parameters::fp32 || rounds, {"precision.parameters", "precision.recipe"},
+         "parameters = \"bf16\" needs recipe = \"bf16\" or \"fp8\", and it is \"{}\"",
+         name_of(p.recipe));
 }
 
 void Checker::memory() {

@@ -193,6 +193,10 @@ void add_machine(Table& table) {
               "of recipe fp8: one scale a tensor, by its largest magnitude (current) or by that of "
               "the last 16 steps (delayed, which reads it once less and needs optimizer.update = "
               "\"synchronous\"), or one for 128 elements in a row, 128 x 128 of a weight (block)")
+      .choice("parameters", &PrecisionConfig::parameters, kParameterTypes,
+              "of recipes bf16 and fp8, what is kept of matrices: fp32, and what arithmetic reads "
+              "beside it, or bf16 alone, which AdamW rounds stochastically: 4 bytes a parameter "
+              "less with recipe bf16")
       .choice("stash", &PrecisionConfig::stash, kStashes,
               "what backward takes from forward: same: as it was; int8: in 8 bits, which takes a "
               "third to a half of the memory and changes gradients, not the loss of a step");

@@ -32,6 +32,8 @@ inline constexpr Named<Recipe> kRecipes[] = {
 inline constexpr Named<Fp8Scaling> kFp8Scalings[] = {{Fp8Scaling::current, "current"},
                                                      {Fp8Scaling::delayed, "delayed"},
                                                      {Fp8Scaling::block, "block"}};
+inline constexpr Named<Parameters> kParameterTypes[] = {{Parameters::fp32, "fp32"},
+                                                        {Parameters::bf16, "bf16"}};
 inline constexpr Named<Stash> kStashes[] = {{Stash::same, "same"}, {Stash::int8, "int8"}};
 inline constexpr Named<MemoryPolicy> kMemoryPolicies[] = {{MemoryPolicy::automatic, "auto"},
                                                           {MemoryPolicy::resident, "resident"}};
@@ -85,6 +87,7 @@ constexpr std::string_view name_of(SourceFormat v) { return name_in(kSourceForma
 constexpr std::string_view name_of(Tokenize v) { return name_in(kTokenizations, v); }
 constexpr std::string_view name_of(Recipe v) { return name_in(kRecipes, v); }
 constexpr std::string_view name_of(Fp8Scaling v) { return name_in(kFp8Scalings, v); }
+constexpr std::string_view name_of(Parameters v) { return name_in(kParameterTypes, v); }
 constexpr std::string_view name_of(Stash v) { return name_in(kStashes, v); }
 constexpr std::string_view name_of(MemoryPolicy v) { return name_in(kMemoryPolicies, v); }
 constexpr std::string_view name_of(Recompute v) { return name_in(kRecomputes, v); }

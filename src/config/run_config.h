@@ -33,6 +33,7 @@ enum class UpdateMode { synchronous, delayed, speculative };
 enum class Schedule { constant, linear, cosine, wsd };  // wsd: warm up, stay, decay
 enum class Recipe { fp32, tf32, bf16, fp8 };
 enum class Fp8Scaling { current, delayed, block };
+enum class Parameters { fp32, bf16 };  // what matrices are kept in
 enum class Stash { same, int8 };
 enum class Recompute { none, full, selective, automatic };
 enum class MemoryPolicy { automatic, resident };
@@ -212,6 +213,7 @@ struct OptimizerConfig {
 struct PrecisionConfig {
   Recipe recipe = Recipe::fp32;
   Fp8Scaling fp8_scaling = Fp8Scaling::current;  // of recipe fp8
+  Parameters parameters = Parameters::fp32;      // bf16: of recipes bf16 and fp8
   Stash stash = Stash::same;
   bool operator==(const PrecisionConfig&) const = default;
 };

@@ -24,9 +24,10 @@ std::vector<Trained> add_inputs(const ir::Graph& source, ir::Graph& update) {
     if (input.role != ir::Role::parameter) continue;
     const std::string gradient = gradient_name(input.name);
     require(source.find_input(gradient) != nullptr, "parameter {} has no gradient", input.name);
-    const TensorType type = source.type(input.value);
-    all.push_back({input.name, update.add_input(ir::Role::parameter, input.name, type),
-                   update.add_input(ir::Role::gradient, gradient, type)});
+    const TensorType of_gradient = source.type(source.find_input(gradient)->value);
+    all.push_back({input.name,
+                   update.add_input(ir::Role::parameter, input.name, source.type(input.value)),
+                   update.add_input(ir::Role::gradient, gradient, of_gradient)});
   }
   return all;
 }
@@ -58,7 +59,7 @@ ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions&
   ops::Builder builder(update);
   const std::vector<Trained> trained = add_inputs(differentiated, update);
   require(!trained.empty(), "graph {} has no parameters to update", differentiated.name());
-  const TensorType scalar{update.type(trained.front().parameter).dtype, {}};
+  const TensorType scalar{update.type(trained.front().gradient).dtype, {}};
   const ir::ValueId learning_rate = update.add_input(Role::data, "learning_rate", scalar);
   const ir::ValueId step = update.add_input(Role::optimizer, "optimizer.step", {DType::int64, {}});
 
@@ -73,17 +74,23 @@ ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions&
   const ir::ValueId next_step = builder.add("count_step", {step, coefficient});
   update.add_write("optimizer.step", next_step);
 
+  std::int64_t site = 0;  // where a step draws random bits
   for (const Trained& one : trained) {
     builder.set_label(one.name);
-    const TensorType type = update.type(one.parameter);
+    const TensorType type = update.type(one.gradient);
     const ir::ValueId m = update.add_input(Role::optimizer, "optimizer.m." + one.name, type);
     const ir::ValueId v = update.add_input(Role::optimizer, "optimizer.v." + one.name, type);
+    Attributes attributes{{"beta1", options.beta1},
+                          {"beta2", options.beta2},
+                          {"epsilon", options.epsilon},
+                          {"weight_decay", type.rank() >= 2 ? options.weight_decay : 0.0}};
+    if (update.type(one.parameter).dtype == DType::bf16) {
+      attributes.set("seed", options.seed);
+      attributes.set("site", ++site);
+    }
     const auto updated = builder.all(
         "adamw_update", {one.parameter, one.gradient, m, v, learning_rate, next_step, coefficient},
-        {{"beta1", options.beta1},
-         {"beta2", options.beta2},
-         {"epsilon", options.epsilon},
-         {"weight_decay", type.rank() >= 2 ? options.weight_decay : 0.0}});
+        std::move(attributes));
     update.add_write(one.name, updated[0]);
     update.add_write("optimizer.m." + one.name, updated[1]);
     update.add_write("optimizer.v." + one.name, updated[2]);

@@ -29,6 +29,7 @@ struct OptimizerOptions {
   double epsilon = 1e-8;
   double weight_decay = 0.1;   // of parameters of rank 2 and more; vectors have none
   double gradient_clip = 1.0;  // largest global norm; 0 = no clipping
+  std::int64_t seed = 0;       // of the random bits that round parameters in bf16
 };
 
 ir::Graph add_optimizer(const ir::Graph& differentiated, const OptimizerOptions& options);

@@ -66,8 +66,8 @@ ir::Graph delay_update(const ir::Graph& accumulate, const ir::Graph& update,
   const ValueId coefficient = last.input(Role::optimizer, kCoefficient, scalar);
   std::map<std::string, ValueId, std::less<>> updated;
   for (const auto& [node, name, weight] : updates) {
-    const TensorType& type = update.type(node->operands[0]);
-    const ValueId parameter = last.input(Role::parameter, name, type);
+    const TensorType& type = update.type(node->operands[1]);  // of the gradient and the state
+    const ValueId parameter = last.input(Role::parameter, name, update.type(node->operands[0]));
     const int place = std::max(clock.place(before / elements), places.at(name));
     before += static_cast<double>(type.elements());
     const auto results = last.insert(

@@ -270,7 +270,10 @@ class TierRewriter {
       const bool scalar = source_.type(operand).rank() == 0;
       operands.push_back(scalar ? mapped(operand) : piece(operand, tiled.begin, end));
     }
-    const auto results = build_.add(node.op, operands, node.attributes);
+    Attributes attributes = node.attributes;
+    // A piece of a parameter that is rounded at random draws what belongs to its elements.
+    if (attributes.find("seed") != nullptr) attributes.set("first", tiled.begin);
+    const auto results = build_.add(node.op, operands, attributes);
     for (std::size_t r = 0; r < results.size(); ++r) {
       tiled.into[r] = build_.store(results[r], tiled.into[r], tiled.begin);
     }

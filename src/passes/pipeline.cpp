@@ -24,11 +24,12 @@ ir::Graph in_fp8(ir::Graph graph, Recipe recipe) {
 }
 
 // What every graph goes through once its nodes are there. `refresh` collects what is hoisted.
-std::vector<Pass> lowering(Recipe recipe, ir::Graph& refresh,
+std::vector<Pass> lowering(Precision precision, ir::Graph& refresh,
                            kernels::Backend device = kernels::Backend::cpu) {
   std::vector<Pass> passes{
-      {"set_precision", [recipe](ir::Graph g) { return set_precision(std::move(g), recipe); }},
-      {"set_fp8", [recipe](ir::Graph g) { return in_fp8(std::move(g), recipe); }},
+      {"set_precision",
+       [precision](ir::Graph g) { return set_precision(std::move(g), precision); }},
+      {"set_fp8", [precision](ir::Graph g) { return in_fp8(std::move(g), precision.recipe); }},
       {"hoist_weights",
        [&refresh](ir::Graph g) {
          Hoisted hoisted = hoist_weights(std::move(g));
@@ -52,7 +53,7 @@ ir::Graph compile_accumulate(ir::Graph graph, std::string name, GradientMode mod
   graph.set_name(std::move(name));
   std::vector<Pass> passes{
       {"differentiate", [mode](ir::Graph g) { return differentiate(std::move(g), mode); }}};
-  for (Pass& pass : lowering(options.recipe, refresh, options.device)) {
+  for (Pass& pass : lowering({options.recipe, options.parameters}, refresh, options.device)) {
     passes.push_back(std::move(pass));
   }
   if (options.stash == StashFormat::int8) passes.push_back({"compress_stash", compress_stash});
@@ -81,15 +82,16 @@ StepGraphs compile_step(const ir::Graph& training, const std::optional<ir::Graph
   if (evaluation) {
     ir::Graph graph = *evaluation;
     graph.set_name("evaluate");
-    graphs.evaluate = runner.run(std::move(graph), lowering(options.recipe, refresh));
+    graphs.evaluate =
+        runner.run(std::move(graph), lowering({options.recipe, options.parameters}, refresh));
   }
   graphs.refresh = std::move(refresh);
   return graphs;
 }
 
-ForwardGraphs compile_forward(const ir::Graph& forward, Recipe recipe, Runner& runner) {
+ForwardGraphs compile_forward(const ir::Graph& forward, Precision precision, Runner& runner) {
   ir::Graph refresh("refresh");
-  ir::Graph graph = runner.run(forward, lowering(recipe, refresh));
+  ir::Graph graph = runner.run(forward, lowering(precision, refresh));
   return {std::move(refresh), std::move(graph)};
 }
 

@@ -13,6 +13,7 @@ namespace bessemer::passes {
 
 struct StepOptions {
   Recipe recipe = Recipe::bf16;
+  DType parameters = DType::fp32;  // matrices, where they are kept
   OptimizerOptions optimizer;
   bool accumulates = false;                           // more than one micro-batch a step
   StashFormat stash = StashFormat::same;              // of the accumulate graphs
@@ -39,7 +40,7 @@ struct ForwardGraphs {
   ir::Graph refresh;
   ir::Graph forward;
 };
-ForwardGraphs compile_forward(const ir::Graph& forward, Recipe recipe, Runner& runner);
+ForwardGraphs compile_forward(const ir::Graph& forward, Precision precision, Runner& runner);
 
 /// Every pass by name, in the order they run.
 std::vector<std::string> pass_names();

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "base/error.h"
 #include "ops/builder.h"
 
 namespace bessemer::passes {
@@ -41,8 +42,9 @@ std::vector<bool> values_kept_wide(const ir::Graph& graph) {
 
 class Lowering {
  public:
-  explicit Lowering(const ir::Graph& source)
+  Lowering(const ir::Graph& source, DType parameters)
       : source_(source),
+        parameters_(parameters),
         target_(source.name()),
         builder_(target_),
         wide_(values_kept_wide(source)) {}
@@ -52,6 +54,7 @@ class Lowering {
     for (const ir::Input& input : source_.inputs()) {
       TensorType type = source_.type(input.value);
       if (input.role == ir::Role::cache) type.dtype = DType::bf16;  // holds activations
+      if (input.role == ir::Role::parameter && type.rank() >= 2) type.dtype = parameters_;
       map_[index(input.value)] = target_.add_input(input.role, input.name, std::move(type));
     }
     for (const ir::Node& node : source_.nodes()) lower(node);
@@ -126,6 +129,7 @@ class Lowering {
   }
 
   const ir::Graph& source_;
+  DType parameters_;  // of matrices
   ir::Graph target_;
   ops::Builder builder_;
   std::vector<bool> wide_;
@@ -142,10 +146,14 @@ ir::Graph in_tf32(ir::Graph graph) {
 
 }  // namespace
 
-ir::Graph set_precision(ir::Graph graph, Recipe recipe) {
+ir::Graph set_precision(ir::Graph graph, Precision precision) {
+  const auto [recipe, parameters] = precision;
+  const bool wide = recipe == Recipe::fp32 || recipe == Recipe::tf32;
+  require(parameters == DType::fp32 || !wide, "parameters in {} under an fp32 recipe",
+          name_of(parameters));
   if (recipe == Recipe::fp32) return graph;
   if (recipe == Recipe::tf32) return in_tf32(std::move(graph));
-  return ir::without_dead_nodes(Lowering(graph).run());
+  return ir::without_dead_nodes(Lowering(graph, parameters).run());
 }
 
 }  // namespace bessemer::passes

@@ -10,6 +10,9 @@
 //       bfloat16 for deep learning training", 2019.)
 // fp8   as bf16; then set_fp8 takes the products of linear layers.
 //
+// With bf16 and fp8 the parameters may be bf16 themselves: then matrices, tables among them, have
+// no fp32 master, and AdamW rounds them stochastically. Vectors stay fp32.
+//
 // Must run after differentiate (so that forward and backward get one treatment) and before
 // fuse (which would hide values whose type changes).
 #pragma once
@@ -27,6 +30,14 @@ enum class Recipe {
   fp8_block,
 };
 
-ir::Graph set_precision(ir::Graph graph, Recipe recipe);
+/// A recipe, and what matrices are kept in as parameters: fp32, or bf16 where it computes in that.
+struct Precision {
+  Precision(Recipe how, DType kept = DType::fp32) : recipe(how), parameters(kept) {}  // NOLINT
+
+  Recipe recipe;
+  DType parameters;
+};
+
+ir::Graph set_precision(ir::Graph graph, Precision precision);
 
 }  // namespace bessemer::passes

@@ -29,13 +29,13 @@ ir::Graph speculate_update(const ir::Graph& accumulate, const ir::Graph& update,
   std::map<std::string, ValueId, std::less<>> updated;
   const Places places = places_after_use(last, refresh);
   for (const auto& [node, name, weight] : updates) {
-    const TensorType& type = update.type(node->operands[0]);
+    const TensorType& type = update.type(node->operands[1]);  // of the gradient and the state
     const ir::Output* gradient = last.graph().find_output(gradient_name(name));
     require(gradient != nullptr, "{} does not make the gradient of {}", accumulate.name(), name);
     const auto results =
         last.insert(weight.empty() ? 0 : places.at(name), node->op,
-                    {last.input(Role::parameter, name, type), gradient->value,
-                     last.input(Role::optimizer, "optimizer.m." + name, type),
+                    {last.input(Role::parameter, name, update.type(node->operands[0])),
+                     gradient->value, last.input(Role::optimizer, "optimizer.m." + name, type),
                      last.input(Role::optimizer, "optimizer.v." + name, type), rate, counted, one},
                     node->attributes, node->label);
     updated[name] = results[0];

@@ -36,18 +36,24 @@ passes::Recipe recipe_of(const config::PrecisionConfig& precision) {
   return passes::Recipe::fp8_current;
 }
 
+passes::Precision precision_of(const config::PrecisionConfig& precision) {
+  const bool masters = precision.parameters == config::Parameters::fp32;
+  return {recipe_of(precision), masters ? DType::fp32 : DType::bf16};
+}
+
 DType compute_dtype(config::Recipe recipe) {
   const bool wide = recipe == config::Recipe::fp32 || recipe == config::Recipe::tf32;
   return wide ? DType::fp32 : DType::bf16;
 }
 
-GenerationGraphs generation_graphs(const models::Architecture& architecture, passes::Recipe recipe,
-                                   std::int64_t cache_length, passes::Runner& runner) {
+GenerationGraphs generation_graphs(const models::Architecture& architecture,
+                                   passes::Precision precision, std::int64_t cache_length,
+                                   passes::Runner& runner) {
   GenerationGraphs graphs;
   const auto compile = [&](std::int64_t tokens, const char* name) {
     ir::Graph graph = models::decode_graph(architecture, {1, tokens}, cache_length);
     graph.set_name(name);
-    passes::ForwardGraphs compiled = passes::compile_forward(graph, recipe, runner);
+    passes::ForwardGraphs compiled = passes::compile_forward(graph, precision, runner);
     graphs.refresh = passes::merge_refresh(std::move(graphs.refresh), compiled.refresh);
     return std::move(compiled.forward);
   };
@@ -100,10 +106,11 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
   return compiler.compile(less ? in_pieces : whole);
 }
 
-plan::Plan compile_generation(const models::Architecture& architecture, passes::Recipe recipe,
+plan::Plan compile_generation(const models::Architecture& architecture, passes::Precision precision,
                               std::int64_t cache_length, const cost::MachineDescription& machine,
                               passes::Runner& runner) {
-  const GenerationGraphs generation = generation_graphs(architecture, recipe, cache_length, runner);
+  const GenerationGraphs generation =
+      generation_graphs(architecture, precision, cache_length, runner);
   std::vector<const ir::Graph*> graphs;
   add_refresh(generation.refresh, graphs);
   graphs.push_back(&generation.prefill);
@@ -111,13 +118,13 @@ plan::Plan compile_generation(const models::Architecture& architecture, passes::
   return plan::make_plan(graphs, machine);
 }
 
-plan::Plan compile_evaluation(const models::Architecture& architecture, passes::Recipe recipe,
+plan::Plan compile_evaluation(const models::Architecture& architecture, passes::Precision precision,
                               std::int64_t sequences, std::int64_t sequence_length,
                               const cost::MachineDescription& machine, passes::Runner& runner) {
   ir::Graph graph = passes::own_head_chunk(
       models::loss_graph(architecture, {sequences, sequence_length}), machine.cpu);
   graph.set_name("evaluate");
-  const passes::ForwardGraphs compiled = passes::compile_forward(graph, recipe, runner);
+  const passes::ForwardGraphs compiled = passes::compile_forward(graph, precision, runner);
   std::vector<const ir::Graph*> graphs;
   add_refresh(compiled.refresh, graphs);
   graphs.push_back(&compiled.forward);

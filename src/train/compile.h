@@ -39,6 +39,7 @@ CompiledRun compile_run(const config::RunConfig& config, const models::Architect
                         const cost::MachineDescription& machine, passes::Runner& runner);
 
 passes::Recipe recipe_of(const config::PrecisionConfig& precision);
+passes::Precision precision_of(const config::PrecisionConfig& precision);
 
 /// What attention and the head compute in, and under fp32 and bf16 all products: with fp8, bf16.
 DType compute_dtype(config::Recipe recipe);
@@ -63,8 +64,9 @@ struct GenerationGraphs {
   ir::Graph refresh{"refresh"};
   ir::Graph prefill, decode;
 };
-GenerationGraphs generation_graphs(const models::Architecture& architecture, passes::Recipe recipe,
-                                   std::int64_t cache_length, passes::Runner& runner);
+GenerationGraphs generation_graphs(const models::Architecture& architecture,
+                                   passes::Precision precision, std::int64_t cache_length,
+                                   passes::Runner& runner);
 
 /// How the plan of a run is shown, by `bessemer plan` and in runs/NAME/plan.txt: its model, batch
 /// and recipe in the heading, what lies outside the arena beside it (outside.h says what
@@ -73,12 +75,12 @@ plan::ReportOptions report_options(const config::RunConfig& config, const Compil
                                    std::size_t resident_now);
 
 /// Programs "refresh" (maybe), "prefill" and "decode": generation of one sequence.
-plan::Plan compile_generation(const models::Architecture& architecture, passes::Recipe recipe,
+plan::Plan compile_generation(const models::Architecture& architecture, passes::Precision precision,
                               std::int64_t cache_length, const cost::MachineDescription& machine,
                               passes::Runner& runner);
 
 /// Programs "refresh" (maybe) and "evaluate".
-plan::Plan compile_evaluation(const models::Architecture& architecture, passes::Recipe recipe,
+plan::Plan compile_evaluation(const models::Architecture& architecture, passes::Precision precision,
                               std::int64_t sequences, std::int64_t sequence_length,
                               const cost::MachineDescription& machine, passes::Runner& runner);
 

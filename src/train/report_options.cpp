@@ -32,10 +32,11 @@ plan::ReportOptions report_options(const config::RunConfig& config, const Compil
   options.tokens_per_step = *config.train.global_batch_size * config.data.sequence_length;
   options.heading = fmt::format(
       "run      {}\nmodel    {}\nbatch    {} sequences of {} tokens a step, in {} micro-batch{} of "
-      "{}\nrecipe   {}{}\n",
+      "{}\nrecipe   {}{}{}\n",
       config.train.name, model_text(run.architecture), *config.train.global_batch_size,
       config.data.sequence_length, run.micro_batches, run.micro_batches == 1 ? "" : "es",
       run.micro_batch_size, recipe_text(config.precision),
+      config.precision.parameters == config::Parameters::bf16 ? ", parameters in bf16" : "",
       config.precision.stash == config::Stash::int8 ? ", stash in int8" : "");
   options.outside = outside_arena(config, run, resident_now);
   return options;

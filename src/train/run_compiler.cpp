@@ -34,13 +34,16 @@ passes::StepOptions step_options(const config::RunConfig& config, std::int64_t m
                                  config::Recompute recompute, kernels::Backend device) {
   passes::StepOptions options;
   options.device = device;
-  options.recipe = recipe_of(config.precision);
+  const passes::Precision precision = precision_of(config.precision);
+  options.recipe = precision.recipe;
+  options.parameters = precision.parameters;
   options.stash = config.precision.stash == config::Stash::int8 ? passes::StashFormat::int8
                                                                 : passes::StashFormat::same;
   options.accumulates = micro_batches > 1;
   options.recompute = policy_of(recompute);
-  options.optimizer = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon,
-                       config.optimizer.weight_decay, config.optimizer.gradient_clip};
+  options.optimizer = {config.optimizer.beta1,         config.optimizer.beta2,
+                       config.optimizer.epsilon,       config.optimizer.weight_decay,
+                       config.optimizer.gradient_clip, static_cast<std::int64_t>(config.run.seed)};
   return options;
 }
 
@@ -155,8 +158,8 @@ RunCompiler::Graphs& RunCompiler::graphs(const Way& way) {
   if (config_.train.sample_every > 0) {
     made->sample_cache =
         std::min(architecture_.context, config_.data.sequence_length + config_.train.sample_tokens);
-    made->generation =
-        generation_graphs(without_dropout, options.recipe, made->sample_cache, runner_);
+    made->generation = generation_graphs(without_dropout, {options.recipe, options.parameters},
+                                         made->sample_cache, runner_);
     step.refresh = passes::merge_refresh(std::move(step.refresh), made->generation.refresh);
   }
   made->step = std::move(step);

@@ -151,10 +151,15 @@ ParameterSink into(const runtime::Executor& executor) {
   return [&executor](const ParameterInfo& info, const std::function<void(float*)>& fill) {
     const plan::CatalogEntry* entry = executor.plan().find_tensor(info.name);
     if (entry == nullptr) return;
-    if (executor.is_addressable(info.name)) return fill(executor.tensor(info.name).as<float>());
+    const bool rounds = entry->type.dtype == DType::bf16;
+    if (!rounds && executor.is_addressable(info.name)) {
+      return fill(executor.tensor(info.name).as<float>());
+    }
     std::vector<float> values(static_cast<std::size_t>(entry->type.elements()));
     fill(values.data());
-    executor.write(info.name, std::as_bytes(std::span(values)));
+    if (!rounds) return executor.write(info.name, std::as_bytes(std::span(values)));
+    const std::vector<BFloat16> rounded(values.begin(), values.end());
+    executor.write(info.name, std::as_bytes(std::span(rounded)));
   };
 }
 

@@ -16,7 +16,8 @@ namespace bessemer::train {
 using ParameterSink = std::function<void(const models::ParameterInfo& info,
                                          const std::function<void(float* values)>& fill)>;
 
-/// The executor's own tensors, in whichever tier; parameters the plan does not have are left out.
+/// The executor's own tensors, in whichever tier, rounded to nearest where they are bf16;
+/// parameters the plan does not have are left out.
 ParameterSink into(const runtime::Executor& executor);
 
 /// Draws every parameter by its rule.

@@ -159,6 +159,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"[optimizer]\nschedule = \"cosin\"\n",
                 "run.toml:11: optimizer.schedule: expected \"constant\" or \"linear\" or "
                 "\"cosine\" or \"wsd\", found \"cosin\""},
+        Mistake{"[precision]\nparameters = \"bf16\"\n",
+                "run.toml:11: precision.parameters: parameters = \"bf16\" needs recipe = \"bf16\" "
+                "or \"fp8\", and it is \"fp32\""},
         Mistake{"[memory]\nrecompute = \"some\"\n",
                 "run.toml:11: memory.recompute: expected \"none\" or \"full\" or "
                 "\"selective\" or \"auto\", found \"some\""},

@@ -83,6 +83,7 @@ gradient_clip = 2
 [precision]
 recipe = "fp8"
 fp8_scaling = "block"
+parameters = "bf16"
 stash = "int8"
 [checkpoint]
 every = 1

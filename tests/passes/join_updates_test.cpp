@@ -77,5 +77,27 @@ TEST(JoinUpdates, KeepsApartWhatDiffersInMoreThanTensors) {
   EXPECT_EQ(after.nodes().size(), 2u);
 }
 
+// Matrices in bf16 beside vectors in fp32: a node for each, and every parameter keeps its site.
+TEST(JoinUpdates, KeepsParametersOfTwoDtypesApart) {
+  ir::Graph graph = updates(5);
+  for (const int i : {1, 2, 4}) {
+    ir::Node& node = graph.nodes()[static_cast<std::size_t>(i)];
+    graph.value(node.operands[0]).type.dtype = DType::bf16;
+    graph.value(node.results[0]).type.dtype = DType::bf16;
+    node.attributes.set("seed", 9);
+    node.attributes.set("site", 10 + i);
+  }
+  ops::verify(graph);
+  const ir::Graph after = join_updates(graph);
+  ops::verify(after);
+  ASSERT_EQ(after.nodes().size(), 2u);
+  for (const ir::Node& node : after.nodes()) {
+    if (node.attributes.find("seed") == nullptr) continue;
+    EXPECT_EQ(node.attributes.integer("seed"), 9);
+    EXPECT_EQ(node.attributes.integers("sites"), (std::vector<std::int64_t>{11, 12, 14}));
+    EXPECT_EQ(node.attributes.integers("decays"), (std::vector<std::int64_t>{0, 1, 1}));
+  }
+}
+
 }  // namespace
 }  // namespace bessemer::passes

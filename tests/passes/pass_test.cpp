@@ -519,6 +519,40 @@ TEST(MergeRefresh, MakesEachWeightOnce) {
   EXPECT_EQ(merged.nodes().size(), one.refresh.nodes().size());
 }
 
+// Matrices are parameters in bf16, and no cast makes them; vectors and gradients stay fp32.
+TEST(SetPrecision, ParametersInBf16NeedNoCopies) {
+  const ir::Graph graph = set_precision(ir::parse(kOverwriting), {Recipe::bf16, DType::bf16});
+  ops::verify(graph);
+  const auto dtype = [&](const char* name) {
+    return graph.type(graph.find_input(name)->value).dtype;
+  };
+  EXPECT_EQ(dtype("up.weight"), DType::bf16);
+  EXPECT_EQ(dtype("head.weight"), DType::bf16);
+  EXPECT_EQ(dtype("up.bias"), DType::fp32);
+  EXPECT_EQ(dtype("gradient.up.weight"), DType::fp32);
+  EXPECT_EQ(graph.type(graph.find_output("gradient.head.weight")->value).dtype, DType::fp32);
+  EXPECT_TRUE(hoist_weights(graph).refresh.nodes().empty());
+  EXPECT_THROW(set_precision(ir::parse(kOverwriting), {Recipe::tf32, DType::bf16}), Error);
+}
+
+// They are rounded at random: each draws at a place of its own. State is as wide as gradients.
+TEST(AddOptimizer, RoundsParametersInBf16) {
+  const ir::Graph update = add_optimizer(
+      set_precision(ir::parse(kOverwriting), {Recipe::bf16, DType::bf16}), {.seed = 42});
+  ops::verify(update);
+  std::vector<std::int64_t> sites;
+  for (const ir::Node& node : update.nodes()) {
+    if (node.op != "adamw_update") continue;
+    const bool rounds = update.type(node.operands[0]).dtype == DType::bf16;
+    EXPECT_EQ(update.type(node.operands[2]).dtype, DType::fp32);
+    EXPECT_EQ(node.attributes.find("seed") != nullptr, rounds);
+    if (!rounds) continue;
+    EXPECT_EQ(node.attributes.integer("seed"), 42);
+    sites.push_back(node.attributes.integer("site"));
+  }
+  EXPECT_EQ(sites, (std::vector<std::int64_t>{1, 2}));
+}
+
 TEST(AddOptimizer, DecaysMatricesOnlyAndWritesAllState) {
   const ir::Graph update = add_optimizer(ir::parse(kOverwriting), {.gradient_clip = 0.5});
   ops::verify(update);

@@ -18,13 +18,15 @@ namespace bessemer::testing {
 inline constexpr std::int64_t kTinyVocabulary = 11;
 
 /// The graphs of a whole training step with two micro-batches and dropout, in the order they run.
-inline std::vector<ir::Graph> step_graphs(models::Architecture architecture, passes::Recipe recipe,
+inline std::vector<ir::Graph> step_graphs(models::Architecture architecture,
+                                          passes::Precision precision,
                                           passes::StashFormat stash = passes::StashFormat::same) {
   const models::BatchShape shape{2, 6};
   const ir::Graph evaluation = models::loss_graph(architecture, shape);
   architecture.dropout = 0.1;
   passes::StepOptions options;
-  options.recipe = recipe;
+  options.recipe = precision.recipe;
+  options.parameters = precision.parameters;
   options.accumulates = true;
   options.stash = stash;
   passes::Runner runner;

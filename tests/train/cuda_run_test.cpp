@@ -72,6 +72,7 @@ OnCuda run_on_cuda(const config::RunConfig& config, int order = 0) {
 
 // Of what a test is named after. Layers in fp8 have sizes that are multiples of 128, tokens too.
 std::vector<std::string> precision_of(const std::string& name) {
+  if (name == "bf16_parameters") return {"precision.recipe=bf16", "precision.parameters=bf16"};
   if (!name.starts_with("fp8_")) return {"precision.recipe=" + name};
   return {"precision.recipe=fp8", "precision.fp8_scaling=" + name.substr(4),
           "model.hidden=128",     "model.ffn=256",
@@ -162,7 +163,7 @@ std::vector<float> logits_of(const config::RunConfig& config,
       models::resolve(config.model, kVocabulary, config.data.sequence_length);
   passes::Runner passes;
   const plan::Plan plan =
-      train::compile_generation(model, train::recipe_of(config.precision), 64, machine, passes);
+      train::compile_generation(model, train::precision_of(config.precision), 64, machine, passes);
   const runtime::Executor executor(plan, options);
   train::draw_parameters(model, 1, train::into(executor));
   if (executor.find("refresh").valid()) executor.run("refresh");
@@ -272,7 +273,8 @@ TEST_P(CudaRun, WaitsForTheStepBeforeAndForNothingElse) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Recipes, CudaRun, ::testing::Values("fp32", "tf32", "bf16"),
+INSTANTIATE_TEST_SUITE_P(Recipes, CudaRun,
+                         ::testing::Values("fp32", "tf32", "bf16", "bf16_parameters"),
                          [](const auto& recipe) { return std::string(recipe.param); });
 
 // TF32 is of the device's products, and of none of the processor's.

@@ -32,7 +32,10 @@ const std::vector<UpdateCase> kCases{
     {"all_in_file", {"FILE", "memory.offload=optimizer,gradients,parameters,activations"}},
     {"all_in_file_fp32",
      {"FILE", "memory.offload=optimizer,gradients,parameters,activations", "precision.recipe=fp32",
-      "train.global_batch_size=2"}}};
+      "train.global_batch_size=2"}},
+    {"bf16_parameters", {"precision.parameters=bf16"}},
+    {"bf16_parameters_in_file",
+     {"FILE", "memory.offload=optimizer,gradients,parameters", "precision.parameters=bf16"}}};
 
 class UpdateMode : public ::testing::TestWithParam<UpdateCase> {
  protected:
