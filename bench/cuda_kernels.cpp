@@ -213,6 +213,21 @@ Bench quantize(const std::string& block) {
   return bench;
 }
 
+/// Of many tensors in one launch, which also writes their bf16 weights.
+Bench adamw_of_all(Attributes attributes) {
+  constexpr std::size_t kTensors = 128;
+  const TensorType scalar = fp32({}), parameter = fp32({256, kHidden});
+  Bench bench{"adamw_update_all fp32 + weights",
+              "adamw_update_all",
+              {scalar, TensorType{DType::int64, {}}, scalar},
+              std::move(attributes)};
+  bench.operands.insert(bench.operands.end(), 4 * kTensors, parameter);
+  bench.attributes.set("weight", std::string("bf16"));
+  bench.attributes.set("decays", std::vector<std::int64_t>(kTensors, 1));
+  bench.attributes.set("weights", std::vector<std::int64_t>(kTensors, 1));
+  return bench;
+}
+
 std::vector<Bench> of_memory() {
   const TensorType x = bf16({kRows, kHidden}), gain = fp32({kHidden}), statistic = fp32({kRows});
   const TensorType inner = bf16({kRows, kInner}), ids = int32({kRows});
@@ -246,6 +261,7 @@ std::vector<Bench> of_memory() {
        "adamw_update",
        {rounded, parameter, parameter, parameter, scalar, TensorType{DType::int64, {}}, scalar},
        adamw},
+      adamw_of_all(adamw),
       {"sum_of_squares fp32", "sum_of_squares", {parameter}, {}},
       {"cross_entropy_rows_train",
        "cross_entropy_rows_train",

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/parallel.h"
 #include "checkpoint/checkpoint.h"
 #include "train/run.h"
 #include "train/stepper.h"
@@ -25,6 +26,18 @@ std::string name_of(const ::testing::TestParamInfo<Fp8Case>& test) {
   return std::string(test.param.architecture) + "_" + test.param.scaling;
 }
 
+// Products this small gain nothing from more, and lose where other programs run.
+class OneThread {
+ public:
+  OneThread() { set_thread_count(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { set_thread_count(before_); }
+
+ private:
+  int before_ = thread_count();
+};
+
 class Fp8Test : public ::testing::Test {
  protected:
   // All sizes of layers are multiples of 128: two sequences of 64 tokens a micro-batch.
@@ -34,7 +47,6 @@ class Fp8Test : public ::testing::Test {
                 {"data.sequence_length=64", "model.layers=1", "model.hidden=128", "model.ffn=256",
                  "model.kv_heads=2", "model.dropout=0", "checkpoint.every=0",
                  "optimizer.learning_rate=1e-3", "optimizer.warmup_steps=2",
-                 "run.threads=1",  // products this small gain nothing from more
                  std::string("model.architecture=") + of.architecture, "precision.recipe=fp8",
                  std::string("precision.fp8_scaling=") + of.scaling});
     return place_.config(name, steps, more);
@@ -50,6 +62,7 @@ class Fp8Test : public ::testing::Test {
     return numbers;
   }
 
+  OneThread one_thread_;
   RunPlace place_;
 };
 
