@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "kernels/adamw_scalars.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/prepare.h"
 #include "kernels/cpu/strided_copy.h"
@@ -23,18 +24,6 @@
 #ifndef BESSEMER_KERNELS_CPU_OPTIMIZER_ARGUMENTS
 #define BESSEMER_KERNELS_CPU_OPTIMIZER_ARGUMENTS
 namespace bessemer::kernels::cpu {
-
-/// What is the same for all elements of a step.
-struct AdamWStep {
-  float gradient_scale;  // the clip coefficient
-  float decay;           // 1 - learning rate * weight decay
-  float mean_weight;     // 1 - beta1
-  float beta2;
-  float square_weight;            // 1 - beta2
-  float inverse_root_correction;  // 1 / sqrt(1 - beta2^step)
-  float epsilon;
-  float step_size;  // learning rate / (1 - beta1^step)
-};
 
 template <typename Parameter>
 struct AdamWBuffers {
@@ -56,14 +45,14 @@ namespace {
 
 /// store(i, parameter, access) takes the new parameters.
 template <typename Parameter, typename Store>
-HWY_INLINE void update_range(const AdamWStep& step, const AdamWBuffers<Parameter>& buffers,
+HWY_INLINE void update_range(const AdamWScalars& scalars, const AdamWBuffers<Parameter>& buffers,
                              std::int64_t begin, std::int64_t end, const Store& store) {
   const FloatTag d;
-  const auto gradient_scale = hn::Set(d, step.gradient_scale), decay = hn::Set(d, step.decay);
-  const auto mean_weight = hn::Set(d, step.mean_weight), beta2 = hn::Set(d, step.beta2);
-  const auto square_weight = hn::Set(d, step.square_weight);
-  const auto inverse_root = hn::Set(d, step.inverse_root_correction);
-  const auto epsilon = hn::Set(d, step.epsilon), step_size = hn::Set(d, step.step_size);
+  const auto gradient_scale = hn::Set(d, scalars.gradient_scale), decay = hn::Set(d, scalars.decay);
+  const auto mean_weight = hn::Set(d, scalars.mean_weight), beta2 = hn::Set(d, scalars.beta2);
+  const auto square_weight = hn::Set(d, scalars.square_weight);
+  const auto inverse_root = hn::Set(d, scalars.inverse_root_correction);
+  const auto epsilon = hn::Set(d, scalars.epsilon), step_size = hn::Set(d, scalars.step_size);
   // The hardware's own prefetch starts anew at every page of every one of the four streams.
   constexpr std::int64_t kAhead = 512;
   for_each_vector(begin, end, [&](std::int64_t i, auto access) {
@@ -86,9 +75,9 @@ HWY_INLINE void update_range(const AdamWStep& step, const AdamWBuffers<Parameter
 }
 
 /// `weight`: the new parameter rounded; null where nobody wants it.
-void update(const AdamWStep& step, const AdamWBuffers<float>& buffers, BFloat16* weight,
+void update(const AdamWScalars& scalars, const AdamWBuffers<float>& buffers, BFloat16* weight,
             std::int64_t begin, std::int64_t end) {
-  update_range(step, buffers, begin, end, [&](std::int64_t i, FloatVec parameter, auto access) {
+  update_range(scalars, buffers, begin, end, [&](std::int64_t i, FloatVec parameter, auto access) {
     access.store(parameter, buffers.new_parameter + i);
     if (weight != nullptr) access.store(parameter, weight + i);
   });
@@ -104,7 +93,7 @@ HWY_INLINE FloatVec rounded_by(FloatVec x, const std::uint16_t* random) {
 }
 
 /// Of [begin, end), whose first element is number `index` of the tensor, the first of a block.
-void update_rounded(const AdamWStep& step, const AdamWBuffers<BFloat16>& buffers,
+void update_rounded(const AdamWScalars& scalars, const AdamWBuffers<BFloat16>& buffers,
                     const CounterRng& rng, std::uint64_t index, std::int64_t begin,
                     std::int64_t end) {
   constexpr std::int64_t kAtOnce = 2 * kRandomWords;
@@ -115,7 +104,7 @@ void update_rounded(const AdamWStep& step, const AdamWBuffers<BFloat16>& buffers
     const auto store = [&](std::int64_t i, FloatVec parameter, auto access) {
       access.store(rounded_by(parameter, random + (i - begin)), buffers.new_parameter + i);
     };
-    update_range(step, buffers, begin, std::min(end, begin + kAtOnce), store);
+    update_range(scalars, buffers, begin, std::min(end, begin + kAtOnce), store);
   }
 }
 
@@ -180,33 +169,19 @@ HWY_EXPORT(update_rounded);
 HWY_EXPORT(round_all);
 HWY_EXPORT(sum_of_squares);
 
-struct AdamW {
-  double beta1, beta2, epsilon, weight_decay;
-
-  AdamWStep at(double learning_rate, double step, double coefficient) const {
-    AdamWStep s{};
-    s.gradient_scale = static_cast<float>(coefficient);
-    s.decay = static_cast<float>(1 - learning_rate * weight_decay);
-    s.mean_weight = static_cast<float>(1 - beta1);
-    s.beta2 = static_cast<float>(beta2);
-    s.square_weight = static_cast<float>(1 - beta2);
-    s.inverse_root_correction = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, step)));
-    s.epsilon = static_cast<float>(epsilon);
-    s.step_size = static_cast<float>(learning_rate / (1 - std::pow(beta1, step)));
-    return s;
-  }
-};
-
 /// What a run of adamw_update works on.
 struct AdamWCall {
   AdamW adamw;
+  double weight_decay;
   std::int64_t elements;
   bool makes_weight;
   std::int64_t seed, site, first;  // of the random bits that a bf16 parameter draws
 
-  AdamWStep step(const KernelBuffers& buffers) const {
-    return adamw.at(double{*buffers.operand<float>(4)}, static_cast<double>(count(buffers)),
-                    double{*buffers.operand<float>(6)});
+  AdamWScalars scalars(const KernelBuffers& buffers) const {
+    const auto step = static_cast<double>(count(buffers));
+    return adamw_scalars(adamw, weight_decay, double{*buffers.operand<float>(4)},
+                         *buffers.operand<float>(6),
+                         [step](double base) { return std::pow(base, step); });
   }
   static std::int64_t count(const KernelBuffers& buffers) {
     return *buffers.operand<std::int64_t>(5);
@@ -245,11 +220,11 @@ void keep_unchanged(const KernelBuffers& buffers, const AdamWCall& call) {
 Prepared wide_update(const AdamWCall& call) {
   return make_kernel([call](const KernelBuffers& buffers) {
     if (AdamWCall::is_skipped(buffers)) return keep_unchanged<float>(buffers, call);
-    const AdamWStep step = call.step(buffers);
+    const AdamWScalars scalars = call.scalars(buffers);
     const auto pointers = pointers_of<float>(buffers);
     BFloat16* const weight = call.makes_weight ? buffers.result<BFloat16>(3) : nullptr;
     parallel_for(call.elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      HWY_DYNAMIC_DISPATCH(update)(step, pointers, weight, begin, end);
+      HWY_DYNAMIC_DISPATCH(update)(scalars, pointers, weight, begin, end);
     });
   });
 }
@@ -258,7 +233,7 @@ Prepared wide_update(const AdamWCall& call) {
 Prepared rounded_update(const AdamWCall& call) {
   return make_kernel([call](const KernelBuffers& buffers) {
     if (AdamWCall::is_skipped(buffers)) return keep_unchanged<BFloat16>(buffers, call);
-    const AdamWStep step = call.step(buffers);
+    const AdamWScalars scalars = call.scalars(buffers);
     const auto pointers = pointers_of<BFloat16>(buffers);
     const CounterRng rng = rounding_rng(call.seed, AdamWCall::count(buffers), call.site);
     const std::int64_t blocks = divide_up(call.elements, kElementsOfBlock);
@@ -266,7 +241,7 @@ Prepared rounded_update(const AdamWCall& call) {
       const std::int64_t begin = first * kElementsOfBlock;
       const std::int64_t end = std::min(last * kElementsOfBlock, call.elements);
       const auto index = static_cast<std::uint64_t>(call.first + begin);
-      HWY_DYNAMIC_DISPATCH(update_rounded)(step, pointers, rng, index, begin, end);
+      HWY_DYNAMIC_DISPATCH(update_rounded)(scalars, pointers, rng, index, begin, end);
     });
   });
 }
@@ -290,13 +265,14 @@ Prepared adamw_update(const KernelRequest& request) {
     }
   }
   const Attributes& attributes = request.attributes;
-  const AdamWCall call{{attributes.real("beta1"), attributes.real("beta2"),
-                        attributes.real("epsilon"), attributes.real("weight_decay")},
-                       request.operand(0).elements(),
-                       request.results.size() > 3,
-                       attributes.integer("seed", 0),
-                       attributes.integer("site", 0),
-                       attributes.integer("first", 0)};
+  const AdamWCall call{
+      {attributes.real("beta1"), attributes.real("beta2"), attributes.real("epsilon")},
+      attributes.real("weight_decay"),
+      request.operand(0).elements(),
+      request.results.size() > 3,
+      attributes.integer("seed", 0),
+      attributes.integer("site", 0),
+      attributes.integer("first", 0)};
   if (call.makes_weight && request.results[3].dtype != DType::bf16) {
     return Declined{
         fmt::format("the weight is {}; this kernel makes bf16", name_of(request.results[3].dtype))};

@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "base/rounding.h"
+#include "kernels/adamw_scalars.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/simt.cuh"
+#include "kernels/cuda/tensor_of_block.cuh"
 #include "kernels/stochastic_rounding.h"
 
 namespace bessemer::kernels::cuda {
@@ -26,10 +28,6 @@ constexpr int kThreads = 256;
 constexpr int kFour = 4;    // elements of a thread at a time
 constexpr int kRounds = 8;  // of a block
 constexpr std::int64_t kPiece = std::int64_t{kThreads} * kFour * kRounds;
-
-struct AdamW {
-  double beta1, beta2, epsilon;
-};
 
 /// What all tensors of a step share.
 struct AdamWStep {
@@ -63,18 +61,6 @@ struct AdamWTensors {
 constexpr int kMostTensors = 370;
 static_assert(sizeof(AdamWStep) + sizeof(AdamWTensors<float, kMostTensors>) <= 32764);
 
-/// What is the same for all elements of a tensor.
-struct AdamWScalars {
-  float gradient_scale;  // the clip coefficient
-  float decay;           // 1 - learning rate * weight decay
-  float mean_weight;     // 1 - beta1
-  float beta2;
-  float square_weight;            // 1 - beta2
-  float inverse_root_correction;  // 1 / sqrt(1 - beta2^step)
-  float epsilon;
-  float step_size;  // learning rate / (1 - beta1^step)
-};
-
 __device__ double power(double base, std::int64_t exponent) {
   double result = 1;
   for (; exponent > 0; exponent /= 2, base *= base) {
@@ -84,19 +70,9 @@ __device__ double power(double base, std::int64_t exponent) {
 }
 
 __device__ AdamWScalars scalars_of(const AdamWStep& all, double weight_decay) {
-  const AdamW& adamw = all.adamw;
-  const double learning_rate = *all.learning_rate;
   const std::int64_t step = *all.step;
-  AdamWScalars s;
-  s.gradient_scale = *all.coefficient;
-  s.decay = static_cast<float>(1 - learning_rate * weight_decay);
-  s.mean_weight = static_cast<float>(1 - adamw.beta1);
-  s.beta2 = static_cast<float>(adamw.beta2);
-  s.square_weight = static_cast<float>(1 - adamw.beta2);
-  s.inverse_root_correction = static_cast<float>(1 / std::sqrt(1 - power(adamw.beta2, step)));
-  s.epsilon = static_cast<float>(adamw.epsilon);
-  s.step_size = static_cast<float>(learning_rate / (1 - power(adamw.beta1, step)));
-  return s;
+  return adamw_scalars(all.adamw, weight_decay, *all.learning_rate, *all.coefficient,
+                       [step](double base) { return power(base, step); });
 }
 
 /// Consecutive elements that one instruction moves.
@@ -199,19 +175,10 @@ __device__ void keep(const AdamWTensor<Parameter>& tensor, std::int64_t first) {
 }
 
 template <typename Parameter, int kMost>
-__device__ const AdamWTensor<Parameter>& tensor_of_block(
+__device__ const AdamWTensor<Parameter>& tensor_at_block(
     const AdamWTensors<Parameter, kMost>& tensors, int block) {
   if constexpr (kMost == 1) return tensors.of[0];
-  int first = 0, last = tensors.count - 1;
-  while (first < last) {
-    const int middle = (first + last + 1) / 2;
-    if (tensors.of[middle].first_block <= block) {
-      first = middle;
-    } else {
-      last = middle - 1;
-    }
-  }
-  return tensors.of[first];
+  return tensors.of[tensor_of_block(tensors.of, tensors.count, block)];
 }
 
 template <typename Parameter, int kMost>
@@ -219,7 +186,7 @@ __global__ void __launch_bounds__(kThreads)
     update_tensors(const __grid_constant__ AdamWStep step,
                    const __grid_constant__ AdamWTensors<Parameter, kMost> tensors) {
   const int block = static_cast<int>(blockIdx.x);
-  const AdamWTensor<Parameter> tensor = tensor_of_block(tensors, block);
+  const AdamWTensor<Parameter> tensor = tensor_at_block(tensors, block);
   __shared__ AdamWScalars of_block;
   if (threadIdx.x == 0) of_block = scalars_of(step, tensor.weight_decay);
   sync_block();

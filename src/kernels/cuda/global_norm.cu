@@ -14,6 +14,7 @@
 #include "base/rounding.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/simt.cuh"
+#include "kernels/cuda/tensor_of_block.cuh"
 #include "kernels/norm_block.h"
 
 namespace bessemer::kernels::cuda {
@@ -47,19 +48,6 @@ struct NormTensors {
   int count;
 };
 
-__device__ int tensor_of_block(const NormTensors& tensors, int block) {
-  int first = 0, last = tensors.count - 1;
-  while (first < last) {
-    const int middle = (first + last + 1) / 2;
-    if (tensors.of[middle].first_block <= block) {
-      first = middle;
-    } else {
-      last = middle - 1;
-    }
-  }
-  return first;
-}
-
 template <typename T>
 __device__ double sum_of_block(const T* x, std::int64_t count) {
   constexpr int size = Pack<T>::kSize;
@@ -84,7 +72,7 @@ __device__ double sum_of_block(const T* x, std::int64_t count) {
 
 __global__ void __launch_bounds__(kThreads) sum_blocks(NormTensors tensors, double* sums) {
   const int block = static_cast<int>(blockIdx.x);
-  const NormTensor& tensor = tensors.of[tensor_of_block(tensors, block)];
+  const NormTensor& tensor = tensors.of[tensor_of_block(tensors.of, tensors.count, block)];
   const std::int64_t begin = (block - tensor.first_block) * kNormBlock;
   const std::int64_t left = tensor.elements - begin;
   const std::int64_t count = left < kNormBlock ? left : kNormBlock;
