@@ -17,6 +17,7 @@
 #include "base/rng.h"
 #include "kernels/cuda/cudnn_attention.h"
 #include "kernels/cuda/device.h"
+#include "kernels/elementwise_ops.h"
 #include "kernels/fp8.h"
 #include "ops/op.h"
 
@@ -213,6 +214,19 @@ Bench quantize(const std::string& block) {
   return bench;
 }
 
+/// The same of what a program makes of the operands.
+Bench quantize_made(const std::string& name, const std::string& program,
+                    std::vector<TensorType> operands, std::size_t values, bool backward) {
+  Bench bench = quantize("tensor");
+  bench.label = name + " + quantize_fp8 + transpose";
+  operands.push_back(fp32({2}));
+  bench.operands.assign(operands.begin(), operands.end());
+  bench.attributes.set("program", program);
+  bench.attributes.set("format", std::string(backward ? "e5m2" : "e4m3"));
+  bench.attributes.set("indices", std::vector<std::int64_t>(values, 1));
+  return bench;
+}
+
 /// Of many tensors in one launch, which also writes their bf16 weights.
 Bench adamw_of_all(Attributes attributes) {
   constexpr std::size_t kTensors = 128;
@@ -275,6 +289,13 @@ std::vector<Bench> of_memory() {
       quantize("tensor"),
       quantize("1x128"),
       quantize("128x128"),
+      {"norm_statistics", "norm_statistics", {x}, {{"epsilon", 1e-5}, {"centred", false}}},
+      quantize_made("rms_norm", kernels::elementwise::kRmsNorm, {x, fp32({kRows, 1}), gain}, 1,
+                    false),
+      quantize_made("swiglu", kernels::elementwise::kSwiglu, {inner, inner}, 1, false),
+      quantize_made("swiglu_grad", kernels::elementwise::kSwigluGrad, {inner, inner, inner}, 2,
+                    true),
+      quantize_made("gelu_tanh_grad", kernels::elementwise::kGeluTanhGrad, {inner, inner}, 1, true),
   };
 }
 

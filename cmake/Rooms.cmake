@@ -41,7 +41,30 @@ function(bessemer_cuda_kernels name)
                                 BESSEMER_HOST_COMPILER="${CMAKE_CXX_COMPILER}")
   endif()
   target_sources(bessemer_${name} PRIVATE ${kernels} ${beside})
+  bessemer_source_as_text(${name} cuda/activations)
   target_link_libraries(bessemer_${name} PRIVATE ${CMAKE_DL_LIBS})
+endfunction()
+
+# FILE.cuh of a room, less the lines that begin with #, as text in ROOM/FILE_text.h: for kernels that
+# are written at planning. activations -> kActivationsText.
+function(bessemer_source_as_text name file)
+  set(source ${CMAKE_SOURCE_DIR}/src/${name}/${file}.cuh)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+  file(READ ${source} text)
+  string(REGEX REPLACE "\n#[^\n]*" "" text "${text}")
+  get_filename_component(constant ${file} NAME)
+  string(SUBSTRING ${constant} 0 1 first)
+  string(TOUPPER ${first} first)
+  string(SUBSTRING ${constant} 1 -1 rest)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/${name}/${file}_text.h @ONLY
+       CONTENT "// Made from ${file}.cuh by cmake/Rooms.cmake.
+#pragma once
+
+#include <string_view>
+
+inline constexpr std::string_view k${first}${rest}Text = R\"cuda(${text})cuda\";
+")
+  target_include_directories(bessemer_${name} PRIVATE ${CMAKE_BINARY_DIR}/generated)
 endfunction()
 
 # One GoogleTest program for each folder under tests/. Which device CUDA kernels run on is known to

@@ -14,13 +14,10 @@ std::string scale(const Attributes& attributes) {
   return fmt::format("t0 = scale x0 {}; return t0", bessemer::to_string(factor));
 }
 
-std::string gelu(const Attributes& attributes) {
-  return by_tanh(attributes) ? "t0 = gelu_tanh x0; return t0" : "t0 = gelu x0; return t0";
-}
+std::string gelu(const Attributes& attributes) { return by_tanh(attributes) ? kGeluTanh : kGelu; }
 
 std::string gelu_grad(const Attributes& attributes) {
-  return by_tanh(attributes) ? "t0 = gelu_tanh_grad x0 x1; return t0"
-                             : "t0 = gelu_grad x0 x1; return t0";
+  return by_tanh(attributes) ? kGeluTanhGrad : kGeluGrad;
 }
 
 }  // namespace bessemer::kernels::elementwise

@@ -13,10 +13,14 @@
 // _BLK128x128_32F). What pads the last is 1.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/attributes.h"
 #include "base/dtype.h"
 #include "base/rounding.h"
 #include "base/tensor_type.h"
@@ -35,6 +39,9 @@ constexpr std::optional<Fp8Block> parse_fp8_block(std::string_view name) {
   if (name == "128x128") return Fp8Block::square;
   return std::nullopt;
 }
+
+/// The attribute `name`; Error where it is none of them.
+Fp8Block fp8_block(const Attributes& attributes, std::string_view name);
 
 /// "e4m3", "e5m2".
 constexpr std::optional<DType> parse_fp8_format(std::string_view name) {
@@ -75,6 +82,38 @@ constexpr std::int64_t fp8_scale_index(Fp8Block block, MatrixSize size, std::int
 constexpr float largest_fp8(DType format) {
   return format == DType::fp8_e4m3 ? Fp8E4M3::largest() : Fp8E5M2::largest();
 }
+
+/// What a use of `quantize_fp8` asks for, by its attributes, and where its results stand: of each
+/// value y? q scale q_t? scale_t? sum?, and after those of all values an amax? of each.
+struct QuantizeFp8Use {
+  std::string program;  // whose values are quantized; empty: operand 0 is
+  Fp8Block block = Fp8Block::tensor;
+  bool keep = false, transposed = false, sum = false, measure = false;
+  std::vector<std::int64_t> indices;  // into the operand amax, of each value
+  float assumed = 0;                  // where that says 0
+
+  /// Error where `block` names none, or `indices` no value.
+  explicit QuantizeFp8Use(const Attributes& attributes);
+
+  std::size_t values() const { return indices.size(); }
+  bool has_scale_t() const { return transposed && block != Fp8Block::tensor; }
+  std::size_t results_each() const {
+    return 2 + std::size_t{keep} + std::size_t{transposed} + std::size_t{has_scale_t()} +
+           std::size_t{sum};
+  }
+  /// The value itself, where it is kept.
+  std::size_t y(std::size_t value) const { return value * results_each(); }
+  std::size_t q(std::size_t value) const { return y(value) + std::size_t{keep}; }
+  std::size_t scale(std::size_t value) const { return q(value) + 1; }
+  std::size_t q_t(std::size_t value) const { return q(value) + 2; }
+  std::size_t scale_t(std::size_t value) const { return q(value) + 3; }
+  std::size_t sum_of(std::size_t value) const { return (value + 1) * results_each() - 1; }
+  std::size_t amax(std::size_t value) const { return values() * results_each() + value; }
+  /// Operands that the program reads, of so many; the last is amax where one scale serves all.
+  std::size_t inputs(std::size_t operands) const {
+    return operands - (block == Fp8Block::tensor ? 1 : 0);
+  }
+};
 
 /// What a scale follows: `amax`, or where that is 0, so that nothing is known, what is assumed.
 constexpr float known_amax(float amax, float assumed) { return amax == 0.0f ? assumed : amax; }

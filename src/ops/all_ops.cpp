@@ -23,6 +23,7 @@ std::span<const OpDefinition> all_ops() {
       layer_norm_op(),
       layer_norm_grad_op(),
       rms_norm_op(),
+      norm_statistics_op(),
       rms_norm_grad_op(),
       rope_op(),
       gelu_op(),

@@ -24,6 +24,7 @@ OpDefinition embedding_grad_op();
 OpDefinition layer_norm_op();
 OpDefinition layer_norm_grad_op();
 OpDefinition rms_norm_op();
+OpDefinition norm_statistics_op();
 OpDefinition rms_norm_grad_op();
 OpDefinition rope_op();
 OpDefinition gelu_op();

@@ -21,8 +21,8 @@ bool is_suffix(const Shape& shape, const Shape& whole) {
   return shape.size() <= whole.size() && std::equal(shape.rbegin(), shape.rend(), whole.rbegin());
 }
 
-Checker::Checker(const OpUse& use, std::initializer_list<std::string_view> names)
-    : use_(use), names_(names) {
+Checker::Checker(const OpUse& use, std::vector<std::string_view> names)
+    : use_(use), names_(std::move(names)) {
   for (std::size_t i = 0; i < names_.size(); ++i) {
     if (!is_optional(names_[i]) && !use.has(i)) fail_at(i, "is absent");
   }
@@ -127,14 +127,6 @@ Shape shape_attribute(const Attributes& attributes) {
     elements *= std::max<std::int64_t>(size, 1);
   }
   return shape;
-}
-
-kernels::Fp8Block fp8_block_attribute(const Attributes& attributes, std::string_view name) {
-  const std::string text = attributes.text(name);
-  const auto block = kernels::parse_fp8_block(text);
-  require(block.has_value(),
-          "attribute '{}' is \"{}\", expected \"tensor\", \"1x128\" or \"128x128\"", name, text);
-  return *block;
 }
 
 double probability_attribute(const Attributes& attributes, std::string_view name, double fallback) {

@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "kernels/fp8.h"
 #include "ops/builder.h"
 #include "ops/op.h"
 
@@ -36,7 +35,7 @@ class Checker {
  public:
   /// Operand names in order; a '?' at the end marks an optional one. Fails where a needed operand
   /// is absent or there are too many.
-  Checker(const OpUse& use, std::initializer_list<std::string_view> names);
+  Checker(const OpUse& use, std::vector<std::string_view> names);
 
   bool has(std::size_t i) const { return use_.has(i); }
   const TensorType& type(std::size_t i) const { return use_.operand(i); }
@@ -79,8 +78,6 @@ std::int64_t dim_attribute(const Attributes& attributes, std::int64_t rank);
 std::vector<std::int64_t> dims_attribute(const Attributes& attributes, std::int64_t rank);
 /// Sizes not below 0 whose product is within bounds.
 Shape shape_attribute(const Attributes& attributes);
-/// What shares a scale in fp8: "tensor", "1x128" or "128x128".
-kernels::Fp8Block fp8_block_attribute(const Attributes& attributes, std::string_view name);
 /// In [0, 1).
 double probability_attribute(const Attributes& attributes, std::string_view name, double fallback);
 

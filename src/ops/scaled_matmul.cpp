@@ -13,12 +13,8 @@ namespace {
 using kernels::Fp8Block;
 using kernels::kFp8Block;
 
-Fp8Block block_a(const Attributes& attributes) {
-  return fp8_block_attribute(attributes, "block_a");
-}
-Fp8Block block_b(const Attributes& attributes) {
-  return fp8_block_attribute(attributes, "block_b");
-}
+Fp8Block block_a(const Attributes& attributes) { return kernels::fp8_block(attributes, "block_a"); }
+Fp8Block block_b(const Attributes& attributes) { return kernels::fp8_block(attributes, "block_b"); }
 
 void check_factor(const Checker& check, std::size_t i, Fp8Block block) {
   const TensorType& type = check.type(i);

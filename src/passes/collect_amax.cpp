@@ -16,11 +16,16 @@ ir::Graph collect_amax(ir::Graph graph, GradientMode mode) {
   std::vector<ir::ValueId> operands(static_cast<std::size_t>(tensors) + 1, kAbsent);
   for (ir::Node& node : graph.nodes()) {
     if (node.op != "quantize_fp8" || node.operands.back() != known->value) continue;
-    ir::ValueId& amax = operands.at(static_cast<std::size_t>(node.attributes.integer("index")) + 1);
-    if (amax != kAbsent) continue;
+    const auto indices = node.attributes.integers("indices");
+    const auto amax_of = [&](std::int64_t i) -> ir::ValueId& {
+      return operands.at(static_cast<std::size_t>(i) + 1);
+    };
+    if (amax_of(indices.front()) != kAbsent) continue;
     node.attributes.set("measure", true);
-    amax = graph.add_value("amax", {DType::fp32, {}});
-    node.results.push_back(amax);
+    for (const std::int64_t index : indices) {
+      amax_of(index) = graph.add_value("amax", {DType::fp32, {}});
+      node.results.push_back(amax_of(index));
+    }
   }
   Splicer splicer(std::move(graph));
   if (mode == GradientMode::accumulate) {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "passes/differentiate.h"
 #include "passes/fuse.h"
+#include "passes/fuse_quantization.h"
 #include "passes/hoist_weights.h"
 #include "passes/order.h"
 #include "passes/set_fp8.h"
@@ -41,6 +42,7 @@ std::vector<Pass> lowering(Precision precision, ir::Graph& refresh,
   };
   if (device == kernels::Backend::cuda) {
     passes.push_back({"fuse_activation_gradients", fuse_activation_gradients});
+    passes.push_back({"fuse_quantization", fuse_quantization});
   }
   passes.push_back({"fuse_addends", fuse_addends});
   passes.push_back({"fuse_elementwise", fuse_elementwise});

@@ -237,7 +237,7 @@ class Lowering {
     Attributes attributes{{"format", std::string(format)}, {"block", std::string(block)}};
     if (const auto number = numbers_.find({value, format}); number != numbers_.end()) {
       operands.push_back(known_);
-      attributes.set("index", number->second);
+      attributes.set("indices", std::vector<std::int64_t>{number->second});
       attributes.set("assumed",
                      format == std::string_view(kGradient) ? kAssumedGradient : kAssumedActivation);
     } else if (!blocks_) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/elementwise_ops.h"
 #include "kernels/fp8.h"
 #include "kernels/reference/reference.h"
 #include "support/cuda_test.h"
@@ -76,6 +77,15 @@ ExactCase quantizing(const Tensor& x, const std::string& format, const std::stri
   return c;
 }
 
+/// With one more dimension, of size 1.
+Tensor column(const Tensor& x) {
+  Shape shape = x.type().shape;
+  shape.push_back(1);
+  Tensor y({x.type().dtype, shape});
+  for (std::int64_t i = 0; i < x.size(); ++i) y.set(i, x.get(i));
+  return y;
+}
+
 struct Matrix {
   Shape shape;
   bool in_blocks, turned_in_blocks;  // of 128: along its rows, and both ways
@@ -111,9 +121,147 @@ TEST_F(CudaFp8, ScalesByAKnownAmax) {
     for (const std::int64_t index : {0, 2}) {
       ExactCase c = quantizing(of_every_size({DType::bf16, shape}), "e5m2", "tensor", true, true);
       c.operands[1] = of({DType::fp32, {3}}, {0.25, 7, 0});
-      c.attributes.set("index", index);
+      c.attributes.set("indices", std::vector<std::int64_t>{index});
       c.attributes.set("assumed", 0.5);
       expect_same_bits(c, std::to_string(index) + " for " + to_string(c.operands[0]->type()));
+    }
+  }
+}
+
+TEST_F(CudaFp8, SumsWhatItQuantizes) {
+  for (const Matrix& matrix : kMatrices) {
+    for (const char* block : kBlocks) {
+      if (block_of(block) != Fp8Block::tensor && !matrix.turned_in_blocks) continue;
+      if (matrix.shape.back() % 16 != 0) continue;
+      const Tensor x = normal({DType::bf16, matrix.shape}, 3);
+      const bool transposed = kernels::matrix_size(x.type()).rows % 16 == 0;
+      const ExactCase c = quantizing(x, "e4m3", block, transposed, true);
+      std::vector<TensorType> results = c.results;
+      results.insert(results.end() - 1, {DType::fp32, {matrix.shape.back()}});
+      Attributes attributes = c.attributes;
+      attributes.set("sum", true);
+      const KernelRun apart = run_cuda_kernel(c.prepare, c.operands, c.results, c.attributes);
+      const KernelRun sums = run_kernel(c.reference, c.operands, results, attributes);
+      const KernelRun run = run_in_each_thread_order(c.prepare, c.operands, results, attributes);
+      ASSERT_FALSE(run.declined) << *run.declined;
+      const std::size_t sum = results.size() - 2;
+      EXPECT_LE(relative_difference(run.results[sum], sums.results[sum]), 2e-5)
+          << to_string(x.type());
+      for (std::size_t r = 0; r < c.results.size(); ++r) {
+        const Tensor& with_sum = run.results[r < sum ? r : r + 1];
+        EXPECT_TRUE(same_bits(with_sum, apart.results[r])) << "result " << r << " by " << block;
+      }
+    }
+  }
+}
+
+/// A tensor, or two, that a program makes, and the kernel that makes them otherwise.
+struct Made {
+  const char* program;
+  PrepareFn apart;
+  std::size_t operands, values;
+  bool backward;
+  Attributes attributes;
+};
+const Attributes kTanh{{"approximate", std::string("tanh")}};
+const Attributes kErf{{"approximate", std::string("none")}};
+const std::vector<Made> kMade{
+    {kernels::elementwise::kSwiglu, cuda::swiglu, 2, 1, false, {}},
+    {kernels::elementwise::kSwigluGrad, cuda::swiglu_grad, 3, 2, true, {}},
+    {kernels::elementwise::kGeluTanh, cuda::gelu, 1, 1, false, kTanh},
+    {kernels::elementwise::kGelu, cuda::gelu, 1, 1, false, kErf},
+    {kernels::elementwise::kGeluTanhGrad, cuda::gelu_grad, 2, 1, true, kTanh},
+    {kernels::elementwise::kGeluGrad, cuda::gelu_grad, 2, 1, true, kErf},
+};
+
+/// What quantizing each of `values` apart gives, with sums and maxima; behind its value if kept.
+struct Expected {
+  std::vector<Tensor> results;
+  std::vector<TensorType> types;
+  Attributes attributes;
+};
+Expected quantized_apart(const std::vector<Tensor>& values, const std::string& block, bool backward,
+                         bool keep) {
+  const bool blocks = block != "tensor";
+  Expected expected;
+  std::vector<std::int64_t> indices;
+  std::vector<Tensor> maxima;
+  for (const Tensor& y : values) {
+    ExactCase c = quantizing(y, backward && !blocks ? "e5m2" : "e4m3", block, true, true);
+    const auto index = static_cast<std::int64_t>(indices.size());
+    if (!blocks) c.operands[1] = of({DType::fp32, {2}}, {0.5, 0});
+    c.attributes.set("indices", std::vector<std::int64_t>{index});
+    c.attributes.set("assumed", 3.0);
+    c.attributes.set("sum", true);
+    c.results.insert(c.results.end() - 1, {DType::fp32, {y.type().dim(-1)}});
+    KernelRun run = run_cuda_kernel(c.prepare, c.operands, c.results, c.attributes);
+    if (keep) expected.results.push_back(y);
+    maxima.push_back(run.results.back());
+    run.results.pop_back();
+    for (Tensor& result : run.results) expected.results.push_back(std::move(result));
+    indices.push_back(index);
+    expected.attributes = c.attributes;
+  }
+  for (Tensor& amax : maxima) expected.results.push_back(std::move(amax));
+  for (const Tensor& result : expected.results) expected.types.push_back(result.type());
+  expected.attributes.set("indices", indices);
+  expected.attributes.set("keep", keep);
+  return expected;
+}
+
+void expect_made(const std::string& program, Operands operands, const std::vector<Tensor>& values,
+                 const std::string& block, bool backward, bool keep) {
+  Expected expected = quantized_apart(values, block, backward, keep);
+  expected.attributes.set("program", program);
+  if (block == "tensor") operands.emplace_back(of({DType::fp32, {2}}, {0.5, 0}));
+  const KernelRun run =
+      run_in_each_thread_order(cuda::quantize_fp8, operands, expected.types, expected.attributes);
+  ASSERT_FALSE(run.declined) << *run.declined;
+  for (std::size_t r = 0; r < run.results.size(); ++r) {
+    EXPECT_TRUE(same_bits(run.results[r], expected.results[r]))
+        << program << ", result " << r << " by " << block << (keep ? ", kept" : "");
+  }
+}
+
+const std::vector<Shape> kMadeShapes{{2, 128, 384}, {144, 272}, {48, 16}};
+bool in_blocks(const Shape& shape) { return shape.size() == 3; }
+
+// To the bit what the two kernels give one after the other.
+TEST_F(CudaFp8, QuantizesWhatAProgramMakes) {
+  for (const Made& made : kMade) {
+    for (const Shape& shape : kMadeShapes) {
+      const TensorType type{DType::bf16, shape};
+      Operands operands;
+      for (std::size_t i = 0; i < made.operands; ++i) operands.emplace_back(normal(type, i + 1));
+      const KernelRun apart = run_cuda_kernel(
+          made.apart, operands, std::vector<TensorType>(made.values, type), made.attributes);
+      ASSERT_FALSE(apart.declined) << *apart.declined;
+      for (const char* block : {"tensor", "1x128"}) {
+        if (block != std::string("tensor") && !in_blocks(shape)) continue;
+        for (const bool keep : {false, true}) {
+          expect_made(made.program, operands, apart.results, block, made.backward, keep);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaFp8, QuantizesWhatANormMakes) {
+  const Attributes epsilon{{"epsilon", 1e-5}};
+  for (const Shape& shape : kMadeShapes) {
+    const TensorType type{DType::bf16, shape}, vector{DType::fp32, {shape.back()}};
+    const TensorType statistic{DType::fp32, Shape(shape.begin(), shape.end() - 1)};
+    const Tensor x = normal(type, 1), gain = normal(vector, 2), bias = normal(vector, 3);
+    const KernelRun layer =
+        run_cuda_kernel(cuda::layer_norm, {x, gain, bias}, {type, statistic, statistic}, epsilon);
+    const KernelRun rms = run_cuda_kernel(cuda::rms_norm, {x, gain}, {type, statistic}, epsilon);
+    for (const char* block : {"tensor", "1x128"}) {
+      if (block != std::string("tensor") && !in_blocks(shape)) continue;
+      expect_made(kernels::elementwise::kLayerNorm,
+                  {x, column(layer.results[1]), column(layer.results[2]), gain, bias},
+                  {layer.results[0]}, block, false, false);
+      expect_made(kernels::elementwise::kRmsNorm, {x, column(rms.results[1]), gain},
+                  {rms.results[0]}, block, false, true);
     }
   }
 }

@@ -38,6 +38,23 @@ Shape leading(const Shape& shape) { return Shape(shape.begin(), shape.end() - 1)
 
 class CudaNorm : public CudaTest {};
 
+/// Those that the norm itself gives, to the bit.
+void expect_statistics_of(Operands operands, const TensorType& x, const TensorType& statistic,
+                          bool centred) {
+  std::vector<TensorType> results(centred ? 2 : 1, statistic);
+  Attributes attributes = kEpsilon;
+  attributes.set("centred", centred);
+  const KernelRun alone =
+      run_cuda_kernel(cuda::norm_statistics, {operands[0]}, results, attributes);
+  if (!centred) operands.pop_back();
+  results.insert(results.begin(), x);
+  const KernelRun norm =
+      run_cuda_kernel(centred ? cuda::layer_norm : cuda::rms_norm, operands, results, kEpsilon);
+  for (std::size_t r = 0; r < alone.results.size(); ++r) {
+    EXPECT_TRUE(same_bits(alone.results[r], norm.results[r + 1])) << to_string(x) << ", " << r;
+  }
+}
+
 TEST_F(CudaNorm, ForwardAgreesWithReference) {
   for (const DType dtype : fast_dtypes()) {
     for (const NormShape& s : forward_shapes(dtype)) {
@@ -57,6 +74,9 @@ TEST_F(CudaNorm, ForwardAgreesWithReference) {
           cuda::rms_norm, reference::rms_norm, {input(x), gain}, {x, statistic}, kEpsilon};
       rms.tolerance_factor = 4;
       expect_cuda_agreement(rms, "rms_norm " + to_string(x));
+      for (const bool centred : {false, true}) {
+        expect_statistics_of({input(x), gain, bias}, x, statistic, centred);
+      }
     }
   }
 }

@@ -94,7 +94,7 @@ TEST(Fp8, ScalesByAKnownAmaxAsTheReference) {
     expect_same_codes({spread({DType::bf16, {3, 131}}, true), of({DType::fp32, {2}}, {0, 1.5})},
                       {{"format", std::string("e4m3")},
                        {"block", std::string("tensor")},
-                       {"index", index},
+                       {"indices", std::vector<std::int64_t>{index}},
                        {"assumed", 2.5},
                        {"measure", true}});
   }

@@ -76,7 +76,7 @@ TEST(ReferenceQuantizeFp8, ScalesOfZeroAndOfTheSmallestAreFinite) {
 TEST(ReferenceQuantizeFp8, FollowsAKnownAmax) {
   const auto scale_with = [](std::int64_t index, double assumed) {
     Attributes attributes = quantizing("e4m3", "tensor");
-    attributes.set("index", index);
+    attributes.set("indices", std::vector<std::int64_t>{index});
     attributes.set("assumed", assumed);
     return run_kernel(reference::quantize_fp8,
                       {of(fp32({1, 1}), {1}), of(fp32({3}), {448, 896, 0})},
@@ -88,6 +88,30 @@ TEST(ReferenceQuantizeFp8, FollowsAKnownAmax) {
   EXPECT_EQ(scale_with(1, 7), 2);
   EXPECT_EQ(scale_with(2, 7), 1.0 / 64);
   EXPECT_EQ(scale_with(2, 0), 1);
+}
+
+// A number a row and the end of x0 meet it; each value has its own results, maxima stand last.
+TEST(ReferenceQuantizeFp8, QuantizesWhatAProgramMakes) {
+  Attributes attributes = quantizing("e4m3", "tensor");
+  attributes.set("program", std::string("t0 = multiply x0 x1; t1 = add t0 x2; return t1 x0"));
+  attributes.set("indices", std::vector<std::int64_t>{1, 0});
+  for (const char* more : {"keep", "sum", "measure"}) attributes.set(more, true);
+  const TensorType q = e4m3({2, 2}), scale = fp32({}), y = fp32({2, 2}), sum = fp32({2});
+  const auto results = run_kernel(reference::quantize_fp8,
+                                  {of(y, {1, 2, 3, 4}), of(fp32({2, 1}), {10, 1}),
+                                   of(sum, {0, -0.5}), of(sum, {448, 896})},
+                                  {y, q, scale, sum, y, q, scale, sum, scale, scale}, attributes)
+                           .results;
+  expect_values(results[0], {10, 19.5, 3, 3.5});
+  expect_values(results[1], {5, 10, 1.5, 1.75});  // 9.75 lies between 9 and 10
+  expect_values(results[2], {2});
+  expect_values(results[3], {13, 23});
+  expect_values(results[4], {1, 2, 3, 4});
+  expect_values(results[5], {1, 2, 3, 4});
+  expect_values(results[6], {1});
+  expect_values(results[7], {4, 6});
+  expect_values(results[8], {19.5});
+  expect_values(results[9], {4});
 }
 
 TEST(ReferenceCollectAmax, TakesTheLargestOfAllMicroBatches) {

@@ -165,11 +165,14 @@ void add_quantize_fp8(Table& table) {
   }
   table.add("quantize_fp8", {{"format", std::string("e4m3")}, {"block", std::string("1x128")}},
             x({6, 128}));
+  table.add("quantize_fp8",
+            {{"format", std::string("e4m3")}, {"block", std::string("1x128")}, {"sum", true}},
+            x({2, 67, 128}));
   for (const std::int64_t index : {0, 2}) {  // an amax that is known, and one that is not
     table.add("quantize_fp8",
               {{"format", std::string("e5m2")},
                {"block", std::string("tensor")},
-               {"index", index},
+               {"indices", std::vector<std::int64_t>{index}},
                {"assumed", 0.5},
                {"measure", true}},
               [](DType t) {
@@ -289,6 +292,9 @@ void add_norms(Table& table) {
     table.add("layer_norm", epsilon, [=](DType t) {
       return Operands{activation(t, shape, 1), activation(t, vector, 2)};
     });
+    for (const bool centred : {false, true}) {
+      table.add("norm_statistics", {{"epsilon", 1e-5}, {"centred", centred}}, {shape});
+    }
     for (const bool with_addend : {false, true}) {
       const auto addend = [=](DType t) {
         return with_addend ? std::optional(activation(t, shape, 5)) : std::nullopt;

@@ -22,9 +22,9 @@ constexpr const char* kBefore = R"(graph step
 data %x: fp32[2,2] "x"
 data %y: fp32[2,2] "y"
 optimizer %amax: fp32[3] "fp8.amax"
-%quantize_fp8: fp8_e4m3[2,2], %quantize_fp8_1: fp32[] = quantize_fp8(%x, %amax) {block="tensor", format="e4m3", index=0}
-%quantize_fp8_2: fp8_e4m3[2,2], %quantize_fp8_3: fp32[] = quantize_fp8(%y, %amax) {block="tensor", format="e4m3", index=1}
-%again: fp8_e4m3[2,2], %again_1: fp32[] = quantize_fp8(%y, %amax) {block="tensor", format="e4m3", index=1}
+%quantize_fp8: fp8_e4m3[2,2], %quantize_fp8_1: fp32[] = quantize_fp8(%x, %amax) {block="tensor", format="e4m3", indices=[0]}
+%quantize_fp8_2: fp8_e4m3[2,2], %quantize_fp8_3: fp32[] = quantize_fp8(%y, %amax) {block="tensor", format="e4m3", indices=[1]}
+%again: fp8_e4m3[2,2], %again_1: fp32[] = quantize_fp8(%y, %amax) {block="tensor", format="e4m3", indices=[1]}
 return "scale" %quantize_fp8_1
 return "other" %quantize_fp8_3
 return "again" %again_1

@@ -94,9 +94,9 @@ TEST(SetFp8, DelayedScalesByWhatTensorsReached) {
                         to_string(node.attributes));
   }
   const std::vector<std::string> expected{
-      R"(x by fp8.amax {assumed=64.0, block="tensor", format="e4m3", index=0, transposed=true})",
+      R"(x by fp8.amax {assumed=64.0, block="tensor", format="e4m3", indices=[0], transposed=true})",
       R"(0.w by amax {block="tensor", format="e4m3", transposed=true})",
-      R"(dy by fp8.amax {assumed=0.015625, block="tensor", format="e5m2", index=1, transposed=true})"};
+      R"(dy by fp8.amax {assumed=0.015625, block="tensor", format="e5m2", indices=[1], transposed=true})"};
   EXPECT_EQ(quantized, expected);
   EXPECT_EQ(count_ops(after)["amax"], 1);
 }
@@ -255,8 +255,9 @@ const ir::Graph& named(const std::vector<ir::Graph>& graphs, std::string_view na
 std::map<std::int64_t, std::string> numbered(const ir::Graph& graph, bool measured) {
   std::map<std::int64_t, std::string> labels;
   for (const ir::Node& node : graph.nodes()) {
-    if (node.attributes.find("index") == nullptr) continue;
-    const bool first = labels.try_emplace(node.attributes.integer("index"), node.label).second;
+    if (node.attributes.find("indices") == nullptr) continue;
+    const bool first =
+        labels.try_emplace(node.attributes.integers("indices")[0], node.label).second;
     EXPECT_EQ(node.attributes.boolean("measure", false), first && measured) << node.label;
   }
   return labels;

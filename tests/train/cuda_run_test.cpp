@@ -2,6 +2,7 @@
 // whatever the plan does.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 
 #include <gtest/gtest.h>
@@ -297,7 +298,23 @@ TEST_F(CudaTest, Tf32ShowsOnTheDeviceAlone) {
 }
 
 // Layers in 8 bits, whose steps are larger.
-class CudaFp8Run : public CudaRun {};
+class CudaFp8Run : public CudaRun {
+ protected:
+  /// How often each is in the plan for an H100.
+  std::map<std::string, int, std::less<>> kernels_of_a_micro_batch() const {
+    const auto machine = cost::assumed_cuda_machine("h100", cost::describe_here());
+    passes::Runner passes;
+    const config::RunConfig run = config({});
+    const models::Architecture model =
+        models::resolve(run.model, kVocabulary, run.data.sequence_length);
+    const plan::Plan plan = train::compile_run(run, model, machine, passes).plan;
+    std::map<std::string, int, std::less<>> count;
+    for (const plan::Instruction& instruction : plan.program("accumulate_first").instructions) {
+      ++count[instruction.kernel];
+    }
+    return count;
+  }
+};
 
 TEST_P(CudaFp8Run, HasTheLossesOfTheProcessor) {
   expect_losses_of_the_processor({});
@@ -311,18 +328,18 @@ TEST_P(CudaFp8Run, HasTheSameBitsHoweverItIsPlanned) {
 
 // Products of the layers forward, backward and of weights are the device's, where it has such.
 TEST_P(CudaFp8Run, MultipliesIn8Bits) {
-  const auto machine = cost::assumed_cuda_machine("h100", cost::describe_here());
-  passes::Runner passes;
-  const config::RunConfig run = config({});
-  const models::Architecture model =
-      models::resolve(run.model, kVocabulary, run.data.sequence_length);
-  const plan::Plan plan = train::compile_run(run, model, machine, passes).plan;
-  int in_8_bits = 0;
-  for (const plan::Instruction& instruction : plan.program("accumulate_first").instructions) {
-    in_8_bits += instruction.kernel == "cuda.scaled_matmul" ? 1 : 0;
-    EXPECT_NE(instruction.kernel, "cuda.scaled_matmul_dequantized") << instruction.label;
-  }
-  EXPECT_EQ(in_8_bits, 3 * 7);  // q, k, v, o, gate, up, down
+  auto count = kernels_of_a_micro_batch();
+  EXPECT_EQ(count["cuda.scaled_matmul"], 3 * 7);  // q, k, v, o, gate, up, down
+  EXPECT_EQ(count["cuda.scaled_matmul_dequantized"], 0);
+}
+
+// Where a scale is known before the tensor is; of the norms the last is not quantized.
+TEST_P(CudaFp8Run, QuantizesWhereTensorsAreMade) {
+  auto count = kernels_of_a_micro_batch();
+  const bool known = GetParam() != std::string("fp8_current");
+  EXPECT_EQ(count["cuda.swiglu"] + count["cuda.swiglu_grad"], known ? 0 : 2);
+  EXPECT_EQ(count["cuda.rms_norm"], known ? 1 : 3);
+  EXPECT_EQ(count["cuda.norm_statistics"], known ? 2 : 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Scalings, CudaFp8Run, ::testing::ValuesIn(kScalings),

@@ -266,29 +266,27 @@ Prepared amax(const KernelRequest& request) {
 }
 
 Prepared quantize_fp8(const KernelRequest& request) {
+  const QuantizeFp8Use use(request.attributes);
+  if (!use.program.empty() || use.keep || use.sum) {
+    return Declined{"fused with what makes the tensor, or with its sum; this kernel quantizes"};
+  }
   Fp8Task task{};
   task.from = request.operand(0).dtype;
   task.format = request.results[0].dtype;
-  task.block = parse_fp8_block(request.attributes.text("block")).value();
+  task.block = use.block;
   task.size = matrix_size(request.operand(0));
-  const bool transposed = request.attributes.boolean("transposed", false);
-  const bool measures = request.attributes.boolean("measure", false);
-  const std::int64_t index = request.attributes.integer("index", 0);
-  const auto assumed = static_cast<float>(request.attributes.real("assumed", 0));
   const std::int64_t tiles = task.tile_rows() * task.tile_columns();
   return make_kernel(
       [=](const KernelBuffers& buffers) {
         Fp8Task here = task;
-        const bool own_scales = task.block != Fp8Block::tensor;
-        std::size_t next = 0;
         here.x = buffers.operand<void>(0);
-        here.q = buffers.result<std::uint8_t>(next++);
-        here.scale = buffers.result<float>(next++);
-        if (transposed) here.q_transposed = buffers.result<std::uint8_t>(next++);
-        if (transposed && own_scales) here.scale_transposed = buffers.result<float>(next++);
-        if (measures) here.partial = static_cast<float*>(buffers.scratch);
-        if (!own_scales) {
-          here.amax = known_amax(buffers.operand<float>(1)[index], assumed);
+        here.q = buffers.result<std::uint8_t>(use.q(0));
+        here.scale = buffers.result<float>(use.scale(0));
+        if (use.transposed) here.q_transposed = buffers.result<std::uint8_t>(use.q_t(0));
+        if (use.has_scale_t()) here.scale_transposed = buffers.result<float>(use.scale_t(0));
+        if (use.measure) here.partial = static_cast<float*>(buffers.scratch);
+        if (use.block == Fp8Block::tensor) {
+          here.amax = known_amax(buffers.operand<float>(1)[use.indices[0]], use.assumed);
           *here.scale = fp8_scale(here.amax, largest_fp8(task.format)).scale;
         }
         pad_scales(task.block, task.size, here.scale);
@@ -296,9 +294,9 @@ Prepared quantize_fp8(const KernelRequest& request) {
         parallel_for(tiles, 1, [&](std::int64_t begin, std::int64_t end) {
           HWY_DYNAMIC_DISPATCH(quantize_tiles)(here, begin, end);
         });
-        if (measures) *buffers.result<float>(next) = largest_partial(here.partial, tiles);
+        if (use.measure) *buffers.result<float>(use.amax(0)) = largest_partial(here.partial, tiles);
       },
-      measures ? float_bytes(tiles) : 0);
+      use.measure ? float_bytes(tiles) : 0);
 }
 
 }  // namespace bessemer::kernels::cpu

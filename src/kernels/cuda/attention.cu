@@ -68,7 +68,7 @@ struct Softmax {
         largest = std::fmax(largest, shuffle_xor(largest, 1));
         largest = std::fmax(largest, shuffle_xor(largest, 2));
         const float base = largest == -INFINITY ? 0.0f : largest * scale;
-        const float factor = fast_exp2(top[m][half] * scale - base);
+        const float factor = exp2_approx(top[m][half] * scale - base);
         top[m][half] = largest;
         sum[m][half] *= factor;
 #pragma unroll
@@ -76,7 +76,7 @@ struct Softmax {
 #pragma unroll
           for (int i = 2 * half; i < 2 * half + 2; ++i) {
             float& weight = scores.at[m][n][i];
-            weight = fast_exp2(weight * scale - base);
+            weight = exp2_approx(weight * scale - base);
             sum[m][half] += weight;
           }
         }

@@ -65,7 +65,7 @@ __device__ void differentiate_rows(QueryPart& scores, const QueryPart& dp,
         float gradient = dp.at[m][n][i];
         if constexpr (kDropout)
           gradient = (kept >> i & 1u) != 0 ? gradient * problem.keep_scale : 0;
-        const float p = fast_exp2(scores.at[m][n][i] * problem.log2_scale - row.base);
+        const float p = exp2_approx(scores.at[m][n][i] * problem.log2_scale - row.base);
         scores.at[m][n][i] = p * (gradient - row.delta);
       }
     }
@@ -227,7 +227,7 @@ __device__ void differentiate_columns(KeyPart& scores, KeyPart& dp, const RowSta
       const RowStatistic query = statistics[column];
       float& score = scores.at[0][n][i];
       float& gradient = dp.at[0][n][i];
-      float p = fast_exp2(score * problem.log2_scale - query.base);
+      float p = exp2_approx(score * problem.log2_scale - query.base);
       if (!all_seen && !seen[column].has(key + part_row(i))) p = 0;
       score = p;
       if constexpr (kDropout) {

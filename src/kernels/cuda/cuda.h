@@ -34,6 +34,7 @@ Prepared layer_norm(const KernelRequest& request);
 Prepared layer_norm_grad(const KernelRequest& request);
 Prepared rms_norm(const KernelRequest& request);
 Prepared rms_norm_grad(const KernelRequest& request);
+Prepared norm_statistics(const KernelRequest& request);
 Prepared reduce_sum(const KernelRequest& request);
 
 // elementwise.cpp: programs, compiled at planning (jit.h), and the single ops as programs of one

@@ -121,9 +121,7 @@ Prepared swiglu(const KernelRequest& request) {
 }
 
 Prepared swiglu_grad(const KernelRequest& request) {
-  return prepare_program(request,
-                         "t0 = multiply x0 x2; t1 = silu_grad t0 x1; t2 = silu x1; "
-                         "t3 = multiply x0 t2; return t1 t3");
+  return prepare_program(request, elementwise::kSwigluGrad);
 }
 
 }  // namespace bessemer::kernels::cuda

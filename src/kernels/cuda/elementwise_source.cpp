@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/rounding.h"
+#include "kernels/cuda/activations_text.h"
 
 namespace bessemer::kernels::cuda {
 namespace {
@@ -82,50 +83,6 @@ __device__ inline Pack<bf16> to_pack(const float (&values)[kWidth], const bf16*)
     pack.words[i / 8].at[i / 2 % 4] = pack_bf16(values[i], values[i + 1]);
   }
   return pack;
-}
-)";
-
-// The activations. The approximations are a few units in the last place off, and only make sigmoids
-// and densities, so next to max(1, |x|) the results are as near. Slopes multiply by x what has
-// vanished where |x| is large: there x is cut, lest infinity meets zero.
-constexpr std::string_view kActivations = R"(
-// s = 1 / (1 + exp(-u)) and s (1 - s), of which rounding 1 - s would leave little.
-struct Sigmoid {
-  float value, slope;
-};
-__device__ inline Sigmoid sigmoid(float u) {
-  const float e = exp2_approx(-1.4426950408890f * fabsf(u));
-  const float r = reciprocal_approx(1.0f + e);
-  return {u < 0.0f ? e * r : r, e * r * r};
-}
-__device__ inline float cut(float x, float limit) { return fminf(fmaxf(x, -limit), limit); }
-
-__device__ inline float silu(float x) { return x * sigmoid(x).value; }
-__device__ inline float silu_grad(float dy, float x) {
-  const Sigmoid s = sigmoid(x);
-  return dy * fmaf(cut(x, 88.0f), s.slope, s.value);
-}
-
-// 0.5 (1 + tanh(u)) is the sigmoid of 2u = x (2c + 2c 0.044715 x^2), c = sqrt(2 / pi).
-__device__ inline Sigmoid gelu_sigmoid(float x) {
-  return sigmoid(x * fmaf(0.0713548162726f * x, x, 1.5957691216057f));
-}
-__device__ inline float gelu_tanh(float x) { return x * gelu_sigmoid(x).value; }
-__device__ inline float gelu_tanh_grad(float dy, float x) {
-  const Sigmoid s = gelu_sigmoid(x);
-  const float y = cut(x, 16.0f);
-  const float slope = fmaf(0.2140644488178f * y, y, 1.5957691216057f);
-  return dy * fmaf(y * slope, s.slope, s.value);
-}
-
-__device__ inline float normal_distribution(float x) {
-  return fmaf(0.5f, erff(x * 0.7071067811865f), 0.5f);
-}
-__device__ inline float gelu(float x) { return x * normal_distribution(x); }
-__device__ inline float gelu_grad(float dy, float x) {
-  const float y = cut(x, 16.0f);
-  const float density = 0.3989422804014f * exp2_approx(-0.7213475204445f * y * y);
-  return dy * fmaf(y, density, normal_distribution(x));
 }
 )";
 
@@ -208,7 +165,7 @@ class Writer {
     choose_shape();
     text_ = fmt::format("// {}\nconstexpr int kThreads = {}, kWidth = {}, kUnroll = {};\n{}{}\n",
                         kernels::to_string(program_), ElementwiseSource::kThreads, width_, unroll_,
-                        kElements, kActivations);
+                        kElements, kActivationsText);
     write_program();
     write_kernel();
     ElementwiseSource source{std::move(text_), {}, width_, unroll_};
@@ -245,6 +202,7 @@ class Writer {
   }
 
   void write_program() {
+    text_ += "using namespace bessemer::kernels::cuda::activation;\n";
     text_ += "struct Results {\n";
     for (std::size_t r = 0; r < results_.size(); ++r) line("  float y{};", r);
     text_ += "};\n";

@@ -82,7 +82,8 @@ struct Row {
   }
 };
 
-/// x, y: [rows, width]; mean and rstd: [rows]; bias and mean null where there is none.
+/// x, y: [rows, width]; mean and rstd: [rows]; bias and mean null where there is none, y where the
+/// statistics are enough.
 template <typename T>
 struct Forward {
   const T* x;
@@ -119,14 +120,15 @@ __global__ void __launch_bounds__(kMostThreads, 1) normalise(Forward<T> p) {
     for (const float value : values.at) squares += (value - mean) * (value - mean);
   });
   const float rstd = 1.0f / std::sqrt(team_sum(squares, team) * p.inverse_width + p.epsilon);
-  columns.each([&](int k, int column) {
-    auto y = x.at(k, column);
-    const auto gain = p.gain.template at<kSize>(column);
-    Run<float, kSize> bias = {};
-    if (kCentred && p.bias.data != nullptr) bias = p.bias.template at<kSize>(column);
-    for (int e = 0; e < kSize; ++e) y.at[e] = (y.at[e] - mean) * rstd * gain.at[e] + bias.at[e];
-    store_floats(p.y + offset + column, y);
-  });
+  if (p.y != nullptr)
+    columns.each([&](int k, int column) {
+      auto y = x.at(k, column);
+      const auto gain = p.gain.template at<kSize>(column);
+      Run<float, kSize> bias = {};
+      if (kCentred && p.bias.data != nullptr) bias = p.bias.template at<kSize>(column);
+      for (int e = 0; e < kSize; ++e) y.at[e] = (y.at[e] - mean) * rstd * gain.at[e] + bias.at[e];
+      store_floats(p.y + offset + column, y);
+    });
   if (!is_row || team.thread != 0) return;
   if (kCentred) p.mean[row] = mean;
   p.rstd[row] = rstd;
@@ -308,7 +310,8 @@ bool is_bf16(const KernelRequest& request, std::size_t operand) {
   return request.has_operand(operand) && request.operand(operand).dtype == DType::bf16;
 }
 
-template <typename T, bool kCentred>
+/// With y as the first result, or with the statistics alone.
+template <typename T, bool kCentred, bool kWhole>
 Prepared forward(const KernelRequest& request) {
   const TensorType& x = request.operand(0);
   const Layout layout(x, kForwardRuns);
@@ -318,15 +321,16 @@ Prepared forward(const KernelRequest& request) {
                                             : normalise<T, kSize, 0, kCentred>;
   const auto epsilon = static_cast<float>(request.attributes.real("epsilon"));
   const bool gain_is_bf16 = is_bf16(request, 1), bias_is_bf16 = is_bf16(request, 2);
+  constexpr std::size_t kStatistics = kWhole ? 1 : 0;
   return make_kernel([=](const KernelBuffers& buffers) {
     if (layout.rows == 0) return;
     Forward<T> args{};
     args.x = buffers.operand<T>(0);
     args.gain = parameter(buffers, 1, gain_is_bf16);
     args.bias = parameter(buffers, 2, bias_is_bf16);
-    args.y = buffers.result<T>(0);
-    args.mean = kCentred ? buffers.result<float>(1) : nullptr;
-    args.rstd = buffers.result<float>(kCentred ? 2 : 1);
+    args.y = kWhole ? buffers.result<T>(0) : nullptr;
+    args.mean = kCentred ? buffers.result<float>(kStatistics) : nullptr;
+    args.rstd = buffers.result<float>(kStatistics + (kCentred ? 1 : 0));
     args.rows = layout.rows;
     args.width = layout.width;
     args.inverse_width = 1.0f / static_cast<float>(layout.width);
@@ -379,11 +383,11 @@ Prepared backward(const KernelRequest& request) {
       static_cast<std::size_t>(blocks) * sum_bytes);
 }
 
-template <bool kCentred>
+template <bool kCentred, bool kWhole>
 Prepared prepare_forward(const KernelRequest& request) {
   if (auto declined = decline(request, request.operand(0))) return *declined;
   return of_dtype(request.operand(0).dtype,
-                  [&]<typename T>(T) { return forward<T, kCentred>(request); });
+                  [&]<typename T>(T) { return forward<T, kCentred, kWhole>(request); });
 }
 
 template <bool kCentred>
@@ -395,9 +399,13 @@ Prepared prepare_backward(const KernelRequest& request) {
 
 }  // namespace
 
-Prepared layer_norm(const KernelRequest& request) { return prepare_forward<true>(request); }
+Prepared layer_norm(const KernelRequest& request) { return prepare_forward<true, true>(request); }
 Prepared layer_norm_grad(const KernelRequest& request) { return prepare_backward<true>(request); }
-Prepared rms_norm(const KernelRequest& request) { return prepare_forward<false>(request); }
+Prepared rms_norm(const KernelRequest& request) { return prepare_forward<false, true>(request); }
 Prepared rms_norm_grad(const KernelRequest& request) { return prepare_backward<false>(request); }
+Prepared norm_statistics(const KernelRequest& request) {
+  return request.attributes.boolean("centred") ? prepare_forward<true, false>(request)
+                                               : prepare_forward<false, false>(request);
+}
 
 }  // namespace bessemer::kernels::cuda

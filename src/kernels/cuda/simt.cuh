@@ -61,7 +61,9 @@ namespace bessemer::kernels::cuda {
 //   to_bf16(float)                               rounds to nearest, ties to even
 //   to_fp8<Format>(x0, x1, x2, x3)               what fp8_codes gives, and by one instruction for
 //   two from_fp8<Format>(codes, x)                   numbers what fp8_numbers gives, where a device
-//   has it fast_exp2(float)                             2^x to within 2 units of the last place
+//   has it
+//   exp2_approx(float)                           2^x to within 2 units of the last place
+//   reciprocal_approx(float)                     1 / x within 1; both take subnormals for zero
 //   shared_memory<T>()                           16-byte aligned
 
 __device__ inline int lane() { return static_cast<int>(threadIdx.x) % kWarp; }

@@ -5,16 +5,11 @@
 
 #include "base/error.h"
 #include "kernels/reference/access.h"
+#include "kernels/reference/program.h"
 #include "kernels/reference/reference.h"
 
 namespace bessemer::kernels::reference {
 namespace {
-
-Fp8Block block_attribute(const KernelRequest& request, std::string_view name) {
-  const auto block = parse_fp8_block(request.attributes.text(name));
-  require(block.has_value(), "attribute '{}' names no block", name);
-  return *block;
-}
 
 double largest_magnitude(const Doubles& values) {
   double largest = 0;
@@ -76,6 +71,59 @@ Doubles dequantized(const Doubles& q, const Doubles& scale, MatrixSize size, Fp8
   return x;
 }
 
+/// Operands of a program, each as large as the first: repeated where it is the end of it, or has
+/// one number a row.
+std::vector<Doubles> whole_operands(const Call& call, std::size_t inputs) {
+  std::vector<Doubles> operands;
+  const auto columns = static_cast<std::size_t>(call.type(0).shape.back());
+  for (std::size_t i = 0; i < inputs; ++i) {
+    const Doubles of = call.operand(i);
+    const TensorType& type = call.type(i);
+    const bool column = type.rank() == call.type(0).rank() && type.shape.back() == 1;
+    Doubles whole(static_cast<std::size_t>(call.type(0).elements()));
+    for (std::size_t e = 0; e < whole.size(); ++e) {
+      whole[e] = column ? of[e / columns] : of[e % of.size()];
+    }
+    operands.push_back(std::move(whole));
+  }
+  return operands;
+}
+
+Doubles rounded(Doubles x, DType dtype) {
+  for (double& element : x) element = round_to(dtype, element);
+  return x;
+}
+
+Doubles sum_of_rows(const Doubles& x, MatrixSize size) {
+  Doubles sums(static_cast<std::size_t>(size.columns), 0.0);
+  for (std::size_t e = 0; e < x.size(); ++e) sums[e % sums.size()] += x[e];
+  return sums;
+}
+
+/// All results that belong to a value.
+void set_results(const Call& call, const QuantizeFp8Use& use, std::size_t value, const Doubles& x) {
+  const MatrixSize size = matrix_size(call.type(0));
+  const DType format = call.result_type(use.q(value)).dtype;
+  double amax = use.assumed;
+  if (use.block == Fp8Block::tensor) {
+    const Doubles given = call.operand(call.operands() - 1);
+    const double of_value = given[static_cast<std::size_t>(use.indices[value])];
+    if (of_value != 0) amax = of_value;
+  }
+  const Quantized straight = quantize(x, size, use.block, format, amax);
+  if (use.keep) call.set_result(use.y(value), x);
+  call.set_result(use.q(value), straight.q);
+  call.set_result(use.scale(value), straight.scale);
+  if (use.transposed) {
+    const Quantized turned =
+        quantize(transposed(x, size), {size.columns, size.rows}, use.block, format, amax);
+    call.set_result(use.q_t(value), turned.q);
+    if (use.has_scale_t()) call.set_result(use.scale_t(value), turned.scale);
+  }
+  if (use.sum) call.set_result(use.sum_of(value), sum_of_rows(x, size));
+  if (use.measure) call.set_result(use.amax(value), {largest_magnitude(x)});
+}
+
 void run_product(const Call& call, Fp8Block block_a, Fp8Block block_b) {
   const MatrixSize size_a = matrix_size(call.type(0)), size_b = matrix_size(call.type(2));
   const Doubles a = dequantized(call.operand(0), call.operand(1), size_a, block_a);
@@ -132,33 +180,23 @@ Prepared amax_history(const KernelRequest& request) {
 }
 
 Prepared quantize_fp8(const KernelRequest& request) {
-  const Fp8Block block = block_attribute(request, "block");
-  const bool transpose = request.attributes.boolean("transposed", false);
-  const bool measure = request.attributes.boolean("measure", false);
-  const auto index = static_cast<std::size_t>(request.attributes.integer("index", 0));
-  const double assumed = request.attributes.real("assumed", 0);
+  const QuantizeFp8Use use(request.attributes);
+  const std::size_t inputs = use.inputs(request.operands.size());
+  ElementwiseProgram program{{}, {ElementwiseOperand::input(0)}};
+  if (!use.program.empty()) {
+    program = parse_elementwise_program(use.program, static_cast<int>(inputs));
+  }
   return make_reference(request, [=](const Call& call) {
-    const MatrixSize size = matrix_size(call.type(0));
-    const DType format = call.result_type(0).dtype;
-    const double given = call.has(1) ? call.operand(1)[index] : 0;
-    const double amax = given == 0 ? assumed : given;
-    const Doubles x = call.operand(0);
-    std::size_t result = 0;
-    const Quantized straight = quantize(x, size, block, format, amax);
-    call.set_result(result++, straight.q);
-    call.set_result(result++, straight.scale);
-    if (transpose) {
-      const Quantized turned =
-          quantize(transposed(x, size), {size.columns, size.rows}, block, format, amax);
-      call.set_result(result++, turned.q);
-      if (block != Fp8Block::tensor) call.set_result(result++, turned.scale);
+    const std::vector<Doubles> values = run_program(program, whole_operands(call, inputs));
+    for (std::size_t v = 0; v < values.size(); ++v) {
+      set_results(call, use, v, rounded(values[v], call.type(0).dtype));
     }
-    if (measure) call.set_result(result, {largest_magnitude(x)});
   });
 }
 
 Prepared scaled_matmul(const KernelRequest& request) {
-  const Fp8Block a = block_attribute(request, "block_a"), b = block_attribute(request, "block_b");
+  const Fp8Block a = fp8_block(request.attributes, "block_a"),
+                 b = fp8_block(request.attributes, "block_b");
   return make_reference(request, [a, b](const Call& call) { run_product(call, a, b); });
 }
 

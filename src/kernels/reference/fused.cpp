@@ -1,7 +1,6 @@
 #include "base/error.h"
-#include "kernels/elementwise_program.h"
-#include "kernels/reference/access.h"
 #include "kernels/reference/activation.h"
+#include "kernels/reference/program.h"
 #include "kernels/reference/reference.h"
 
 namespace bessemer::kernels::reference {
@@ -24,12 +23,13 @@ double apply(const ElementwiseInstruction& instruction, double a, double b) {
   fail("fused program: unknown instruction");
 }
 
-void run_program(const Call& call, const ElementwiseProgram& program) {
-  std::vector<Doubles> inputs, results;
-  for (std::size_t i = 0; i < call.operands(); ++i) inputs.push_back(call.operand(i));
-  for (std::size_t r = 0; r < program.returns.size(); ++r) results.push_back(call.zeros(r));
+}  // namespace
+
+std::vector<Doubles> run_program(const ElementwiseProgram& program,
+                                 const std::vector<Doubles>& inputs) {
+  std::vector<Doubles> results(program.returns.size(), Doubles(inputs[0].size()));
   Doubles temporaries(program.instructions.size());
-  for (std::size_t e = 0; e < results[0].size(); ++e) {
+  for (std::size_t e = 0; e < inputs[0].size(); ++e) {
     const auto value_of = [&](const ElementwiseOperand& operand) {
       const auto index = static_cast<std::size_t>(operand.index);
       switch (operand.kind) {
@@ -46,10 +46,8 @@ void run_program(const Call& call, const ElementwiseProgram& program) {
     }
     for (std::size_t r = 0; r < results.size(); ++r) results[r][e] = value_of(program.returns[r]);
   }
-  for (std::size_t r = 0; r < results.size(); ++r) call.set_result(r, results[r]);
+  return results;
 }
-
-}  // namespace
 
 Prepared fused(const KernelRequest& request) {
   ElementwiseProgram program = parse_elementwise_program(request.attributes.text("program"),
@@ -57,8 +55,12 @@ Prepared fused(const KernelRequest& request) {
   require(program.returns.size() == request.results.size(),
           "fused program returns {} values for {} results", program.returns.size(),
           request.results.size());
-  return make_reference(
-      request, [program = std::move(program)](const Call& call) { run_program(call, program); });
+  return make_reference(request, [program = std::move(program)](const Call& call) {
+    std::vector<Doubles> inputs;
+    for (std::size_t i = 0; i < call.operands(); ++i) inputs.push_back(call.operand(i));
+    const std::vector<Doubles> results = run_program(program, inputs);
+    for (std::size_t r = 0; r < results.size(); ++r) call.set_result(r, results[r]);
+  });
 }
 
 }  // namespace bessemer::kernels::reference

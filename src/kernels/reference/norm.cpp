@@ -7,7 +7,21 @@
 namespace bessemer::kernels::reference {
 namespace {
 
-/// y = (x - mean) * rstd * gain + bias, row by row; an RMS norm has mean 0 and no bias.
+struct Statistics {
+  double mean = 0, rstd = 0;
+};
+
+/// Of a row; an RMS norm, which is not centred, has mean 0.
+Statistics statistics_of(const double* row, std::size_t hidden, double epsilon, bool centred) {
+  double mean = 0, variance = 0;
+  for (std::size_t h = 0; h < hidden && centred; ++h) mean += row[h];
+  mean /= static_cast<double>(hidden);
+  for (std::size_t h = 0; h < hidden; ++h) variance += (row[h] - mean) * (row[h] - mean);
+  variance /= static_cast<double>(hidden);
+  return {mean, 1 / std::sqrt(variance + epsilon)};
+}
+
+/// y = (x - mean) * rstd * gain + bias, row by row; an RMS norm has no bias.
 void normalise(const Call& call, double epsilon, bool centred) {
   const Doubles x = call.operand(0), gain = call.operand(1);
   const std::size_t hidden = gain.size(), rows = x.size() / hidden;
@@ -15,17 +29,12 @@ void normalise(const Call& call, double epsilon, bool centred) {
   Doubles y(x.size()), means(rows), rstds(rows);
   for (std::size_t r = 0; r < rows; ++r) {
     const double* row = x.data() + r * hidden;
-    double mean = 0, variance = 0;
-    for (std::size_t h = 0; h < hidden && centred; ++h) mean += row[h];
-    mean /= static_cast<double>(hidden);
-    for (std::size_t h = 0; h < hidden; ++h) variance += (row[h] - mean) * (row[h] - mean);
-    variance /= static_cast<double>(hidden);
-    const double rstd = 1 / std::sqrt(variance + epsilon);
+    const Statistics of_row = statistics_of(row, hidden, epsilon, centred);
     for (std::size_t h = 0; h < hidden; ++h) {
-      y[r * hidden + h] = (row[h] - mean) * rstd * gain[h] + bias[h];
+      y[r * hidden + h] = (row[h] - of_row.mean) * of_row.rstd * gain[h] + bias[h];
     }
-    means[r] = mean;
-    rstds[r] = rstd;
+    means[r] = of_row.mean;
+    rstds[r] = of_row.rstd;
   }
   call.set_result(0, y);
   if (centred) call.set_result(1, means);
@@ -77,6 +86,23 @@ Prepared layer_norm_grad(const KernelRequest& request) {
 Prepared rms_norm(const KernelRequest& request) {
   const double epsilon = request.attributes.real("epsilon");
   return make_reference(request, [epsilon](const Call& call) { normalise(call, epsilon, false); });
+}
+
+Prepared norm_statistics(const KernelRequest& request) {
+  const double epsilon = request.attributes.real("epsilon");
+  const bool centred = request.attributes.boolean("centred");
+  return make_reference(request, [=](const Call& call) {
+    const Doubles x = call.operand(0);
+    Doubles means = call.zeros(0), rstds = means;
+    const auto hidden = static_cast<std::size_t>(call.type(0).shape.back());
+    for (std::size_t r = 0; r < rstds.size(); ++r) {
+      const Statistics of_row = statistics_of(x.data() + r * hidden, hidden, epsilon, centred);
+      means[r] = of_row.mean;
+      rstds[r] = of_row.rstd;
+    }
+    if (centred) call.set_result(0, means);
+    call.set_result(centred ? 1 : 0, rstds);
+  });
 }
 
 Prepared rms_norm_grad(const KernelRequest& request) {

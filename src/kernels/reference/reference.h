@@ -29,6 +29,7 @@ Prepared layer_norm(const KernelRequest& request);
 Prepared layer_norm_grad(const KernelRequest& request);
 Prepared rms_norm(const KernelRequest& request);
 Prepared rms_norm_grad(const KernelRequest& request);
+Prepared norm_statistics(const KernelRequest& request);
 Prepared rope(const KernelRequest& request);
 Prepared gelu(const KernelRequest& request);
 Prepared gelu_grad(const KernelRequest& request);

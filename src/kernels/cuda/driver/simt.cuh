@@ -96,10 +96,15 @@ __device__ void from_fp8(std::uint32_t codes, float (&x)[4]) {
 }
 #endif
 
-__device__ inline float fast_exp2(float x) {
+__device__ inline float exp2_approx(float x) {
   float power;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
   return power;
+}
+__device__ inline float reciprocal_approx(float x) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+  return inverse;
 }
 
 template <typename T>

@@ -119,7 +119,8 @@ template <typename Format>
 void from_fp8(std::uint32_t codes, float (&x)[4]) {
   fp8_numbers<Format>(codes, x);
 }
-inline float fast_exp2(float x) { return std::exp2(x); }
+inline float exp2_approx(float x) { return std::exp2(x); }
+inline float reciprocal_approx(float x) { return 1 / x; }
 
 template <typename T>
 T* shared_memory() {
