@@ -276,6 +276,8 @@ std::vector<Bench> of_memory() {
        {rounded, parameter, parameter, parameter, scalar, TensorType{DType::int64, {}}, scalar},
        adamw},
       adamw_of_all(adamw),
+      {"add of a vector", "add", {gain, gain}, {}},
+      {"add_all of 128 vectors", "add_all", std::vector<std::optional<TensorType>>(256, gain), {}},
       {"sum_of_squares fp32", "sum_of_squares", {parameter}, {}},
       {"cross_entropy_rows_train",
        "cross_entropy_rows_train",

@@ -7,6 +7,7 @@ std::span<const OpDefinition> all_ops() {
   static const std::vector<OpDefinition> table{
       matmul_op(),
       add_op(),
+      add_all_op(),
       multiply_op(),
       scale_op(),
       cast_op(),

@@ -8,6 +8,7 @@ namespace bessemer::ops {
 
 OpDefinition matmul_op();
 OpDefinition add_op();
+OpDefinition add_all_op();
 OpDefinition multiply_op();
 OpDefinition scale_op();
 OpDefinition cast_op();

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "passes/rewrite.h"
+
 namespace bessemer::passes {
 namespace {
 
@@ -24,14 +26,6 @@ struct Group {
   std::optional<double> decay;        // of those that decay
   std::optional<std::string> weight;  // of those that give one
 };
-
-std::vector<bool> persistent_on_device(const ir::Graph& graph) {
-  std::vector<bool> is(graph.values().size(), false);
-  for (const ir::Input& input : graph.inputs()) {
-    is[static_cast<std::size_t>(input.value)] = graph.tier(input.value) == ir::Tier::device;
-  }
-  return is;
-}
 
 bool can_join(const ir::Graph& graph, const ir::Node& node, const std::vector<bool>& persistent,
               const std::vector<std::vector<int>>& users) {
@@ -125,20 +119,11 @@ ir::Graph join_updates(ir::Graph graph) {
     const auto takes = [&](Group& group) { return joins(group, graph, i); };
     if (std::none_of(groups.begin(), groups.end(), takes)) takes(groups.emplace_back());
   }
-  std::vector<std::optional<ir::Node>> replaced(graph.nodes().size());
-  std::vector<bool> goes(graph.nodes().size(), false);
+  std::vector<JoinedNodes> all;
   for (const Group& group : groups) {
-    if (group.nodes.size() < 2) continue;
-    for (const std::size_t i : group.nodes) goes[i] = true;
-    replaced[group.nodes.back()] = joined(graph, group);
+    if (group.nodes.size() > 1) all.push_back({group.nodes, joined(graph, group)});
   }
-  std::vector<ir::Node> nodes;
-  for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
-    if (replaced[i]) nodes.push_back(std::move(*replaced[i]));
-    if (!goes[i]) nodes.push_back(std::move(graph.nodes()[i]));
-  }
-  graph.nodes() = std::move(nodes);
-  return graph;
+  return join_nodes(std::move(graph), std::move(all));
 }
 
 }  // namespace bessemer::passes

@@ -112,6 +112,7 @@ std::vector<std::string> pass_names() {
   names.emplace_back("delay_update");
   names.emplace_back("speculate_update");
   names.emplace_back("offload");
+  names.emplace_back("join_adds");
   names.emplace_back("join_updates");
   return names;
 }

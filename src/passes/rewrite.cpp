@@ -63,4 +63,29 @@ ir::Graph in_dependency_order(ir::Graph graph) {
   return graph;
 }
 
+std::vector<bool> persistent_on_device(const ir::Graph& graph) {
+  std::vector<bool> is(graph.values().size(), false);
+  for (const ir::Input& input : graph.inputs()) {
+    is[static_cast<std::size_t>(input.value)] =
+        ir::is_persistent(input.role) && graph.tier(input.value) == ir::Tier::device;
+  }
+  return is;
+}
+
+ir::Graph join_nodes(ir::Graph graph, std::vector<JoinedNodes> all) {
+  std::vector<ir::Node*> replaced(graph.nodes().size(), nullptr);
+  std::vector<bool> goes(graph.nodes().size(), false);
+  for (JoinedNodes& joined : all) {
+    for (const std::size_t i : joined.nodes) goes[i] = true;
+    replaced[joined.nodes.back()] = &joined.as;
+  }
+  std::vector<ir::Node> nodes;
+  for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
+    if (replaced[i] != nullptr) nodes.push_back(std::move(*replaced[i]));
+    if (!goes[i]) nodes.push_back(std::move(graph.nodes()[i]));
+  }
+  graph.nodes() = std::move(nodes);
+  return graph;
+}
+
 }  // namespace bessemer::passes

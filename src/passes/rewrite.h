@@ -17,4 +17,17 @@ std::vector<int> use_counts(const ir::Graph& graph);
 /// keeping the given order where it is free. Error where there is a cycle.
 ir::Graph in_dependency_order(ir::Graph graph);
 
+/// For each value, whether it is a persistent input that lies on the device.
+std::vector<bool> persistent_on_device(const ir::Graph& graph);
+
+/// Nodes by number, in order, and the one that does what they do.
+struct JoinedNodes {
+  std::vector<std::size_t> nodes;
+  ir::Node as;
+};
+
+/// Puts each joined node in the place of the last of those that it stands for. Nothing may read
+/// what the others make.
+ir::Graph join_nodes(ir::Graph graph, std::vector<JoinedNodes> all);
+
 }  // namespace bessemer::passes

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "passes/join_adds.h"
 #include "passes/join_updates.h"
 #include "plan/report.h"
 #include "runtime/file_rates.h"
@@ -89,6 +90,7 @@ std::vector<passes::Pass> last_passes(const std::vector<const ir::Graph*>& graph
                    }});
   }
   if (machine.cpu.device == kernels::Backend::cuda) {
+    all.push_back({"join_adds", passes::join_adds});
     all.push_back({"join_updates", passes::join_updates});
   }
   return all;

@@ -469,6 +469,12 @@ void add_training(Table& table) {
     for (int i = 0; i < 2; ++i) all.insert(all.end(), one.begin(), one.begin() + 4);
     return all;
   });
+  table.add("add_all", {}, [](DType t) {
+    const Shape shapes[] = {{768}, {3, 7}, {}, {1030}};
+    Operands pairs;
+    for (int i = 0; i < 8; ++i) pairs.push_back(statistic(t, shapes[i / 2], i));
+    return pairs;
+  });
   table.add("sum_of_squares", {}, {{6, 39}});
   table.add("norm_of_sums", {}, [](DType) {
     return Operands{of({DType::fp64, {3}}, {1.5, 2, 3}), of({DType::fp64, {1}}, {0.25})};

@@ -91,7 +91,7 @@ TEST(Pipeline, RunsEveryPassThatItNames) {
   }
   // Where a run asks for it: of the last micro-batch, and of all graphs of a run together.
   ran.insert(ran.end(), {"collect_amax", "write_weights", "early_norm", "delay_update",
-                         "speculate_update", "offload", "join_updates"});
+                         "speculate_update", "offload", "join_adds", "join_updates"});
   EXPECT_EQ(ran, pass_names());
   EXPECT_EQ(step.accumulate_first.name(), "accumulate_first");
   EXPECT_EQ(step.accumulate->name(), "accumulate");

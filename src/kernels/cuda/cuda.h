@@ -52,6 +52,9 @@ Prepared swiglu(const KernelRequest& request);
 Prepared swiglu_grad(const KernelRequest& request);
 Prepared dropout(const KernelRequest& request);
 
+// add_all.cu
+Prepared add_all(const KernelRequest& request);
+
 // embedding.cu, rope.cu, quantize_blocks.cu, and copy.cu: what only moves bytes, of any dtype.
 Prepared embedding(const KernelRequest& request);
 Prepared embedding_grad(const KernelRequest& request);

@@ -9,6 +9,7 @@ namespace bessemer::kernels::reference {
 
 Prepared matmul(const KernelRequest& request);
 Prepared add(const KernelRequest& request);
+Prepared add_all(const KernelRequest& request);
 Prepared multiply(const KernelRequest& request);
 Prepared scale(const KernelRequest& request);
 Prepared cast(const KernelRequest& request);
