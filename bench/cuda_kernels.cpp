@@ -333,6 +333,8 @@ std::vector<Bench> of_fp8_arithmetic() {
 std::vector<Bench> of_arithmetic() {
   const Attributes forward{{"transpose_b", true}},
       of_weight{{"transpose_a", true}, {"dtype", std::string("fp32")}};
+  Attributes of_weight_and_bias = of_weight;
+  of_weight_and_bias.set("row_sums", true);
   std::vector<Bench> benches = {
       {"matmul 8192 x 8192 x 8192 (peak)",
        "matmul",
@@ -350,6 +352,10 @@ std::vector<Bench> of_arithmetic() {
        "matmul",
        {bf16({kRows, kInner}), bf16({kRows, kHidden}), std::nullopt, fp32({kInner, kHidden})},
        of_weight},
+      {"matmul of weight + sums of rows",
+       "matmul",
+       {bf16({kRows, kInner}), bf16({kRows, kHidden}), std::nullopt, fp32({kInner, kHidden})},
+       of_weight_and_bias},
       {"matmul forward 8192 x 768 x 3072",
        "matmul",
        {bf16({8192, 768}), bf16({3072, 768})},

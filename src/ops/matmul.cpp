@@ -1,4 +1,5 @@
-// y = activation(a b + bias) + addend, or gelu's gradient in the place of the activation.
+// y = activation(a b + bias) + addend, or gelu's gradient in the place of the activation, and the
+// sums of a's rows where they are asked for.
 // Semantics: docs/ops.md.
 #include <algorithm>
 
@@ -23,6 +24,7 @@ Sizes sizes_of(const TensorType& a, const TensorType& b, bool transpose_a, bool 
 
 bool transpose_a(const Attributes& attributes) { return attributes.boolean("transpose_a", false); }
 bool transpose_b(const Attributes& attributes) { return attributes.boolean("transpose_b", false); }
+bool row_sums(const Attributes& attributes) { return attributes.boolean("row_sums", false); }
 std::string activation(const Attributes& attributes) {
   return attributes.text("activation", "none");
 }
@@ -63,7 +65,9 @@ std::vector<TensorType> infer(const OpUse& use) {
   check.expect_shape(2, {sizes.n});
   check.expect(3, y);
   check.expect(4, y);
-  return {y};
+  if (!row_sums(use.attributes)) return {y};
+  check.require_that(a.rank() == 2, 0, "row_sums expects two dimensions, found {}", to_string(a));
+  return {y, {sum_dtype(a.dtype), {sizes.m}}};
 }
 
 // All leading dimensions as rows of one matrix: what the gradient of a shared b sums over.
@@ -80,6 +84,8 @@ std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
   require(activation(node.attributes) == "none",
           "matmul: differentiate before fusing; activation '{}' has no gradient here",
           activation(node.attributes));
+  require(result_gradients.size() == 1 || result_gradients[1] == ir::kAbsent,
+          "matmul: no gradient through the sums of rows");
   const ir::ValueId a = node.operands[0], b = node.operands[1], whole_dy = result_gradients[0];
   const bool ta = transpose_a(node.attributes), tb = transpose_b(node.attributes);
   const TensorType a_type = builder.type(a), b_type = builder.type(b);
@@ -115,6 +121,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
   const double y = static_cast<double>(results[0].elements());
   double flops = 2 * y * k;
   for (const std::size_t epilogue : {2, 3, 4}) flops += use.has(epilogue) ? y : 0;
+  if (row_sums(use.attributes)) flops += static_cast<double>(a.elements());
   Work total = memory_work(use, results, flops);
   total.unit = Unit::product;
   if (use.attributes.find("parts") != nullptr) {
@@ -136,12 +143,17 @@ std::vector<SplitAxis> sharding(const OpUse& use, std::span<const TensorType>) {
   }
   axes.push_back(
       split(use, {ta ? rank - 1 : rank - 2, whole, whole, rank - 2, rank - 2}, {rank - 2}));
-  axes.push_back(
-      split(use, {whole, tb ? b_rank - 2 : b_rank - 1, 0, rank - 1, rank - 1}, {rank - 1}));
+  if (row_sums(use.attributes)) {  // every part of the columns would have all of them
+    axes.back().result_dims.push_back(0);
+  } else {
+    axes.push_back(
+        split(use, {whole, tb ? b_rank - 2 : b_rank - 1, 0, rank - 1, rank - 1}, {rank - 1}));
+  }
   // Parts of the sum over k: what comes after the sum must not be done once a part.
   if (!use.has(2) && !use.has(3) && activation(use.attributes) == "none") {
     axes.push_back(
         split(use, {ta ? rank - 2 : rank - 1, tb ? b_rank - 1 : b_rank - 2}, {SplitAxis::kReduce}));
+    if (row_sums(use.attributes)) axes.back().result_dims.push_back(SplitAxis::kReduce);
   }
   return axes;
 }

@@ -1,4 +1,4 @@
-// Fusion, in five passes. All run after set_precision (types are final) and hoist_weights.
+// Fusion, in six passes. All run after set_precision (types are final) and hoist_weights.
 //
 // fuse_loss         the head's forward and backward become one node that makes the logits once.
 //                   Possible because the gradient of the loss is an input, known beforehand. Runs
@@ -11,6 +11,11 @@
 //                   epilogue: the gradient before it is neither rounded nor written. For devices
 //                   whose products do that (CUDA's). The way forward is left as it is: there an
 //                   epilogue would round otherwise than gelu made again from the kept sum.
+// fuse_bias_gradients
+//                   the sum of the rows of dy, a bias's gradient, becomes a second result of the
+//                   product dy' x, the weight's, which reads dy anyway. For CUDA devices too. Runs
+//                   before fuse_addends: the product that it looks for has no addend yet.
+//                   Products of TF32, which lose bits of dy, and of fp8 are left.
 // fuse_addends      a sum with the result of matmul, a norm's gradient, embedding_grad or the head
 //                   becomes that op's own addend: residual connections, gradient accumulation. No
 //                   extra pass over memory, and the sum is rounded once.
@@ -26,6 +31,7 @@ namespace bessemer::passes {
 ir::Graph fuse_loss(ir::Graph graph);
 ir::Graph fuse_activations(ir::Graph graph);
 ir::Graph fuse_activation_gradients(ir::Graph graph);
+ir::Graph fuse_bias_gradients(ir::Graph graph);
 ir::Graph fuse_addends(ir::Graph graph);
 ir::Graph fuse_elementwise(ir::Graph graph);
 

@@ -43,6 +43,7 @@ std::vector<Pass> lowering(Precision precision, ir::Graph& refresh,
   if (device == kernels::Backend::cuda) {
     passes.push_back({"fuse_activation_gradients", fuse_activation_gradients});
     passes.push_back({"fuse_quantization", fuse_quantization});
+    passes.push_back({"fuse_bias_gradients", fuse_bias_gradients});
   }
   passes.push_back({"fuse_addends", fuse_addends});
   passes.push_back({"fuse_elementwise", fuse_elementwise});

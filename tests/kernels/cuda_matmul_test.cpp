@@ -118,6 +118,55 @@ TEST_F(CudaMatMul, MultipliesByTheDerivativeOfGelu) {
   }
 }
 
+// By the epilogue where the null device has it, for rows in eights, and the product allows it; else
+// by a kernel of their own.
+TEST_F(CudaMatMul, SumsRows) {
+  for (const Case& c : std::vector<Case>{{"in_eights", {300, 48}, {300, 33}, true},
+                                         {"not_in_eights", {300, 45}, {300, 33}, true},
+                                         {"one_row", {1, 768}, {768, 5}},
+                                         {"of_rows", {16, 70}, {9, 70}, false, true}}) {
+    for (const Dtypes& dtypes : kDtypes) {
+      for (const auto* activation : {"none", "gelu_tanh"}) {
+        for (const bool more : {false, true}) {
+          SCOPED_TRACE(fmt::format("{}: {} -> {}, {}, bias and addend {}", c.name,
+                                   name_of(dtypes.operands), name_of(dtypes.result), activation,
+                                   more));
+          for (const bool tf32 : {false, true}) {
+            const Operands in = operands_of(c, dtypes, more, more);
+            const Shape shape = result_shape(c);
+            const std::vector<TensorType> types{{dtypes.result, shape}, {DType::fp32, {shape[0]}}};
+            Attributes attributes{{"transpose_a", c.transpose_a}, {"transpose_b", c.transpose_b}};
+            attributes.set("activation", std::string(activation));
+            attributes.set("tf32", tf32);
+            attributes.set("row_sums", true);
+            const KernelRun expected = run_kernel(reference::matmul, in, types, attributes);
+            const KernelRun run = run_in_each_thread_order(cuda::matmul, in, types, attributes);
+            ASSERT_FALSE(run.declined) << *run.declined;
+            EXPECT_LE(relative_difference(run.results[0], expected.results[0]),
+                      dtypes.result == DType::bf16 || tf32 ? 8e-3 : 1e-5);
+            EXPECT_LE(relative_difference(run.results[1], expected.results[1]), 1e-5);
+          }
+        }
+      }
+    }
+  }
+}
+
+// What a weight's gradient is in a later micro-batch: with its addend, in place.
+TEST_F(CudaMatMul, SumsRowsBesideAnAddendInPlace) {
+  for (const std::int64_t m : {48, 45}) {
+    const std::vector<TensorType> types{{DType::fp32, {m, 33}}, {DType::fp32, {m}}};
+    const Operands in{normal({DType::bf16, {200, m}}, 1), normal({DType::bf16, {200, 33}}, 2),
+                      std::nullopt, normal(types[0], 3)};
+    const Attributes attributes{{"transpose_a", true}, {"row_sums", true}};
+    const KernelRun expected = run_kernel(reference::matmul, in, types, attributes);
+    const KernelRun shared = run_cuda_kernel(cuda::matmul, in, types, attributes, {{0, 3}});
+    for (std::size_t r = 0; r < 2; ++r) {
+      EXPECT_LE(relative_difference(shared.results[r], expected.results[r]), 1e-5) << m << " " << r;
+    }
+  }
+}
+
 TEST_F(CudaMatMul, ActivationsHoldAtTheEnds) {
   const TensorType type{DType::fp32, {1, 5}};
   const Operands in{of({DType::fp32, {1, 1}}, {1}), of(type, {-100, -1e-3, 0, 1e-3, 100})};

@@ -17,7 +17,7 @@ TEST(ProductKey, TellsProductsApart) {
   const ProductSpec plain{.m = 2048, .n = 3072, .k = 768};
   EXPECT_EQ(product_key("device", "library", plain),
             "device; library; bf16 2048x3072x768 nn -> bf16");
-  std::vector<ProductSpec> specs(18, plain);
+  std::vector<ProductSpec> specs(19, plain);
   specs[1].m = 1;
   specs[2].batch = 12;
   specs[3].transpose_a = true;
@@ -31,7 +31,8 @@ TEST(ProductKey, TellsProductsApart) {
   specs[11].a = specs[11].b = DType::fp32;
   specs[12] = specs[11];
   specs[12].tf32 = true;
-  for (std::size_t i = 13; i < specs.size(); ++i) specs[i].a = specs[i].b = DType::fp8_e4m3;
+  specs[18].row_sums = true;
+  for (std::size_t i = 13; i < 18; ++i) specs[i].a = specs[i].b = DType::fp8_e4m3;
   specs[14].b = DType::fp8_e5m2;
   specs[15].block_a = specs[15].block_b = Fp8Block::row;
   specs[16].block_a = Fp8Block::row, specs[16].block_b = Fp8Block::square;

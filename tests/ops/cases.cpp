@@ -95,6 +95,16 @@ void add_matmul(Table& table) {
     return Operands{activation(t, {2, 6, 4}, 1), activation(t, {8, 4}, 2), statistic(t, {8}, 3),
                     activation(t, {2, 6, 8}, 4)};
   });
+  const Attributes of_weight{
+      {"row_sums", true}, {"transpose_a", true}, {"dtype", std::string("fp32")}};
+  for (const std::int64_t m : {6, 16}) {
+    table.add("matmul", {{"row_sums", true}}, {{m, 4}, {4, 8}});
+    table.add("matmul", of_weight, {{70, m}, {70, 8}});
+    table.add("matmul", of_weight, [m](DType t) {
+      return Operands{activation(t, {4, m}, 1), activation(t, {4, 8}, 2), std::nullopt,
+                      normal({DType::fp32, {m, 8}}, 3)};
+    });
+  }
 }
 
 void add_elementwise(Table& table) {

@@ -416,6 +416,47 @@ return "s" %s
 return "dt" %dt
 )";
 
+const char* const kBiasGradients = R"(graph g
+data %dy: bf16[2,3,8] "dy"
+data %x: bf16[6,5] "x"
+data %dz: bf16[6,8] "dz"
+%dy2: bf16[6,8] = reshape(%dy) {shape=[6,8]}
+%dw: fp32[8,5] = matmul(%dy2, %x) {dtype="fp32", transpose_a=true}   # up
+%db: fp32[8] = reduce_sum(%dy) {dims=[0,1], dtype="fp32"}
+%dc: fp32[8] = reduce_sum(%dy2) {dims=[0], dtype="fp32"}   # one takes one
+%dt: fp32[6] = reduce_sum(%dy2) {dims=[1], dtype="fp32"}   # of columns
+%ds: bf16[8] = reduce_sum(%dz) {dims=[0]}   # before its product, and rounded
+%dv: fp32[8,5] = matmul(%dz, %x) {dtype="fp32", transpose_a=true}
+%du: bf16[8] = reduce_sum(%dz) {dims=[0]}
+return "dw" %dw
+return "db" %db
+return "dc" %dc
+return "dt" %dt
+return "ds" %ds
+return "dv" %dv
+return "du" %du
+)";
+
+const char* const kBiasGradientsAfter = R"(graph g
+data %dy: bf16[2,3,8] "dy"
+data %x: bf16[6,5] "x"
+data %dz: bf16[6,8] "dz"
+%dy2: bf16[6,8] = reshape(%dy) {shape=[6,8]}
+%dw: fp32[8,5], %db: fp32[8] = matmul(%dy2, %x) {dtype="fp32", row_sums=true, transpose_a=true}   # up
+%dc: fp32[8] = reduce_sum(%dy2) {dims=[0], dtype="fp32"}   # one takes one
+%dt: fp32[6] = reduce_sum(%dy2) {dims=[1], dtype="fp32"}   # of columns
+%ds: bf16[8] = reduce_sum(%dz) {dims=[0]}   # before its product, and rounded
+%dv: fp32[8,5] = matmul(%dz, %x) {dtype="fp32", transpose_a=true}
+%du: bf16[8] = reduce_sum(%dz) {dims=[0]}
+return "dw" %dw
+return "db" %db
+return "dc" %dc
+return "dt" %dt
+return "ds" %ds
+return "dv" %dv
+return "du" %du
+)";
+
 // A sum fused into a product rounds once less than storing the product first: not bit-equal. A
 // fused chain keeps every rounding of a plan's kernels; its reference keeps fp64 between the steps.
 constexpr double kOneRounding = 1e-6, kBf16 = 2e-2;
@@ -433,6 +474,8 @@ INSTANTIATE_TEST_SUITE_P(
                  kOneRounding},
         PassCase{"fuse_activation_gradients", fuse_activation_gradients, kActivationGradients,
                  kActivationGradientsAfter, kBf16},
+        PassCase{"fuse_bias_gradients", fuse_bias_gradients, kBiasGradients, kBiasGradientsAfter,
+                 kOneRounding},
         PassCase{"fuse_addends", fuse_addends, kHeadFused, kAddendsFused, kOneRounding},
         PassCase{"fuse_addends_of_residuals", fuse_addends, kResidual, kResidualAfter,
                  kOneRounding},

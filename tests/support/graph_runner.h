@@ -17,7 +17,7 @@ using NamedTensors = std::map<std::string, Tensor>;
 
 enum class KernelChoice {
   reference,       // the reference of every op
-  first_accepting  // the first candidate that does not decline, as a plan chooses
+  first_accepting  // the processor's first that does not decline, as a plan chooses
 };
 
 /// Results of one node on `operands`.
@@ -29,6 +29,7 @@ inline std::vector<Tensor> run_node(const ir::Graph& graph, const ir::Node& node
   std::span<const kernels::KernelCandidate> candidates = op.candidates;
   if (choice == KernelChoice::reference) candidates = candidates.last(1);
   for (const kernels::KernelCandidate& candidate : candidates) {
+    if (candidate.backend != kernels::Backend::cpu) continue;
     KernelRun run = run_kernel(candidate.prepare, operands, types, node.attributes);
     if (!run.declined) return std::move(run.results);
   }

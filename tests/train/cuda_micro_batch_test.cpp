@@ -1,5 +1,8 @@
 // Micro-batches of a model on a CUDA device, or the null device: what the passes for devices alone
 // make of them is held against graphs without those passes.
+#include <algorithm>
+#include <map>
+
 #include <gtest/gtest.h>
 
 #include "cost/cuda_devices.h"
@@ -69,6 +72,29 @@ TEST_F(CudaMicroBatches, JoinedAddsChangeNoBit) {
     EXPECT_LT(graphs[1].nodes().size(), nodes);
     for (const auto& [name, value] : run_all(graphs)) {
       EXPECT_TRUE(same_bits(value, expected.at(name))) << name;
+    }
+  }
+}
+
+std::size_t count(const ir::Graph& graph, std::string_view op) {
+  return static_cast<std::size_t>(std::ranges::count(graph.nodes(), op, &ir::Node::op));
+}
+
+// As for a processor, but for the order of sums and what an epilogue does not round.
+TEST_F(CudaMicroBatches, BiasGradientsOfProductsAreTheSums) {
+  const std::map<passes::Recipe, double> tolerances{
+      {passes::Recipe::fp32, 1e-5}, {passes::Recipe::tf32, 2e-3}, {passes::Recipe::bf16, 2e-2}};
+  for (const auto& [recipe, tolerance] : tolerances) {
+    const MicroBatches apart = micro_batches(tiny_gpt2(), {.recipe = recipe});
+    const MicroBatches fused =
+        micro_batches(tiny_gpt2(), {.recipe = recipe, .device = kernels::Backend::cuda});
+    for (const std::size_t g : {0, 1}) {
+      EXPECT_EQ(count(apart[g], "reduce_sum"), 12u) << "six biases a layer";
+      EXPECT_EQ(count(fused[g], "reduce_sum"), recipe == passes::Recipe::tf32 ? 12u : 0u);
+    }
+    const NamedTensors expected = run_all(apart);
+    for (const auto& [name, value] : run_all(fused)) {
+      EXPECT_LE(relative_difference(value, expected.at(name)), tolerance) << name;
     }
   }
 }

@@ -58,6 +58,7 @@ Asked asked_of(const KernelRequest& request) {
     asked.refusal = fmt::format("unknown activation {}", activation_name);
     return asked;
   }
+  if (request.results.size() > 1) asked.refusal = "sums of rows";
   ProductSpec& spec = asked.spec;
   spec.a = a.dtype;
   spec.b = b.dtype;

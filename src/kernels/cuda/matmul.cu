@@ -7,6 +7,11 @@
 // take: they are rounded to the result's dtype first. Where a pass follows, the sum is rounded to
 // the result's dtype before the activation, as if the activation were an op of its own. Whether a
 // library has an epilogue shows on the device: a kernel that wants one has both ways prepared.
+//
+// Sums of a's rows, which are the gradient of a bias beside that of a weight, are an epilogue where
+// that pays: m numbers written, added in the order of the product's algorithm, which is chosen
+// once. Elsewhere reduce_sum makes them, in its order, and reads a once more; so it does beside
+// TF32, since they shall have all bits of a.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -81,6 +86,7 @@ struct Steps {
   bool pass = false;          // after the product
   bool apart = false;         // the product's result lies in scratch until the pass has read it
   Activation activation = Activation::none;  // of the pass
+  bool own_row_sums = false;                 // by a kernel of their own, after the product
   DType result = DType::fp32;
 
   std::int64_t elements() const { return product.batch * product.m * product.n; }
@@ -112,16 +118,32 @@ void queue_pass(const Steps& steps, const void* sum, const KernelBuffers& buffer
   }
 }
 
+/// The sums of a's rows by a kernel of their own.
+std::unique_ptr<const Kernel> row_sums_of(const KernelRequest& request) {
+  const std::int64_t summed = request.attributes.boolean("transpose_a", false) ? 0 : 1;
+  const Attributes attributes{{"dims", std::vector<std::int64_t>{summed}}};
+  Prepared made = reduce_sum(
+      {request.operands.first(1), request.results.subspan(1), attributes, request.machine});
+  return std::get<std::unique_ptr<const Kernel>>(std::move(made));
+}
+
 class MatMul final : public Kernel {
  public:
-  explicit MatMul(const Steps& steps) : steps_(steps), product_(make_product(steps.product)) {}
+  MatMul(const Steps& steps, const KernelRequest& request)
+      : steps_(steps),
+        product_(make_product(steps.product)),
+        row_sums_(steps.own_row_sums ? row_sums_of(request) : nullptr) {}
 
   std::size_t scratch_bytes() const override {
-    return steps_.bias_bytes() + steps_.sum_bytes() + product_->scratch_bytes();
+    const std::size_t of_sums = row_sums_ ? row_sums_->scratch_bytes() : 0;
+    return steps_.bias_bytes() + steps_.sum_bytes() + std::max(product_->scratch_bytes(), of_sums);
   }
 
   bool is_available() const { return product_->is_available(); }
-  void load() const override { product_->load(); }
+  void load() const override {
+    product_->load();
+    if (row_sums_) row_sums_->load();
+  }
 
   void run(const KernelBuffers& buffers) const override {
     auto* scratch = static_cast<std::byte*>(buffers.scratch);
@@ -133,12 +155,17 @@ class MatMul final : public Kernel {
     of.addend = steps_.product.addend ? buffers.operand<void>(3) : nullptr;
     of.x = buffers.operand<void>(4);
     of.result = steps_.apart ? sum : buffers.result<void>(0);
+    of.row_sums = steps_.product.row_sums ? buffers.result<float>(1) : nullptr;
     of.scratch = sum + steps_.sum_bytes();
     if (steps_.bias) {
       convert_bias(buffers.operand<void>(2), *steps_.bias, scratch, steps_.product.n,
                    buffers.stream);
     }
     product_->run(of, buffers.stream);
+    if (row_sums_) {
+      row_sums_->run(
+          {buffers.operands.first(1), buffers.results.subspan(1), of.scratch, buffers.stream});
+    }
     if (!steps_.pass) return;
     if (steps_.result == DType::fp32) {
       queue_pass<float, float>(steps_, of.result, buffers);
@@ -152,19 +179,20 @@ class MatMul final : public Kernel {
  private:
   Steps steps_;
   std::unique_ptr<const Product> product_;
+  std::unique_ptr<const Kernel> row_sums_;  // null where they are none, or the product's
 };
 
 /// One that uses an epilogue where the library has it, and one that does not.
 class EitherMatMul final : public Kernel {
  public:
-  EitherMatMul(const Steps& with_epilogue, const Steps& with_pass)
-      : with_epilogue_(with_epilogue), with_pass_(with_pass) {}
+  EitherMatMul(const Steps& with_epilogue, const Steps& without, const KernelRequest& request)
+      : with_epilogue_(with_epilogue, request), without_(without, request) {}
 
   std::size_t scratch_bytes() const override {
-    return std::max(with_epilogue_.scratch_bytes(), with_pass_.scratch_bytes());
+    return std::max(with_epilogue_.scratch_bytes(), without_.scratch_bytes());
   }
   void load() const override {
-    chosen_ = with_epilogue_.is_available() ? &with_epilogue_ : &with_pass_;
+    chosen_ = with_epilogue_.is_available() ? &with_epilogue_ : &without_;
     chosen_->load();
   }
   void run(const KernelBuffers& buffers) const override {
@@ -173,7 +201,7 @@ class EitherMatMul final : public Kernel {
   }
 
  private:
-  MatMul with_epilogue_, with_pass_;
+  MatMul with_epilogue_, without_;
   mutable const MatMul* chosen_ = nullptr;  // by load()
 };
 
@@ -223,6 +251,7 @@ Steps steps_of(const KernelRequest& request, Activation activation) {
   steps.pass = activation != Activation::none || product.result != steps.result;
   steps.apart = steps.pass && (addend || product.result != steps.result);
   steps.activation = activation;
+  steps.own_row_sums = request.results.size() > 1;
   product.addend = addend && !steps.pass;
   if (product.bias && request.operand(2).dtype != product.result) {
     steps.bias = request.operand(2).dtype;
@@ -230,8 +259,8 @@ Steps steps_of(const KernelRequest& request, Activation activation) {
   return steps;
 }
 
-/// The same by an epilogue, where cuBLASLt knows such a one.
-std::optional<Steps> with_epilogue(Steps steps, const KernelRequest& request) {
+/// The same with an activation by an epilogue, where cuBLASLt knows such a one.
+std::optional<Steps> with_activation(Steps steps, const KernelRequest& request) {
   ProductSpec& product = steps.product;
   if (request.has_operand(3) || product.result != steps.result || product.result != product.a) {
     return std::nullopt;
@@ -243,6 +272,18 @@ std::optional<Steps> with_epilogue(Steps steps, const KernelRequest& request) {
   product.activation =
       gradient ? ProductSpec::Activation::gelu_tanh_grad : ProductSpec::Activation::gelu_tanh;
   steps.pass = steps.apart = false;
+  return steps;
+}
+
+/// The same with sums of rows by an epilogue, where cuBLASLt knows such a one.
+std::optional<Steps> with_row_sums(Steps steps) {
+  ProductSpec& product = steps.product;
+  if (!steps.own_row_sums || steps.pass || product.bias || product.tf32 ||
+      product.result != DType::fp32) {
+    return std::nullopt;
+  }
+  product.row_sums = true;
+  steps.own_row_sums = false;
   return steps;
 }
 
@@ -271,10 +312,13 @@ Prepared matmul(const KernelRequest& request) {
   const auto activation = parse_activation(name);
   if (!activation) return Declined{fmt::format("unknown activation {}", name)};
   const Steps steps = steps_of(request, *activation);
-  if (const auto fused = with_epilogue(steps, request)) {
-    return std::unique_ptr<const Kernel>(std::make_unique<const EitherMatMul>(*fused, steps));
+  auto fused = with_row_sums(steps);
+  if (!fused) fused = with_activation(steps, request);
+  if (fused) {
+    return std::unique_ptr<const Kernel>(
+        std::make_unique<const EitherMatMul>(*fused, steps, request));
   }
-  return std::unique_ptr<const Kernel>(std::make_unique<const MatMul>(steps));
+  return std::unique_ptr<const Kernel>(std::make_unique<const MatMul>(steps, request));
 }
 
 }  // namespace bessemer::kernels::cuda

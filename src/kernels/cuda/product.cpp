@@ -41,6 +41,10 @@ void require_valid(const ProductSpec& spec) {
   require(spec.activation != ProductSpec::Activation::gelu_tanh_grad ||
               (!spec.bias && spec.result == spec.a && spec.result_row == 0),
           "a product with the derivative of an activation, and a bias or another dtype");
+  require(
+      !spec.row_sums || (spec.result == DType::fp32 && !spec.is_fp8() && !spec.tf32 && !spec.bias &&
+                         spec.batch == 1 && spec.activation == ProductSpec::Activation::none),
+      "a product with sums of rows, and a bias, an activation or another dtype");
   require(spec.batch == 1 || (spec.a_row == 0 && spec.result_row == 0),
           "a batch of products with rows of a given length");
   if (spec.is_fp8()) require_valid_fp8(spec);

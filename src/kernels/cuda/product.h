@@ -30,7 +30,8 @@ struct ProductSpec {
   bool bias = false;    // of length n, of bias_dtype()
   bool addend = false;  // may share the result's buffer; not together with an activation
   Activation activation = Activation::none;
-  std::int64_t a_row = 0;       // elements from one stored row of a to the next; 0: dense
+  bool row_sums = false;   // of a's rows, in fp32, too: of one product with an fp32 result as it is
+  std::int64_t a_row = 0;  // elements from one stored row of a to the next; 0: dense
   std::int64_t result_row = 0;  // the same of result and addend; of one product, not of a batch
 
   bool is_fp8() const { return bessemer::is_fp8(a); }
@@ -49,7 +50,8 @@ struct ProductBuffers {
   void* scratch = nullptr;         // Product::scratch_bytes()
   const float* scale_a = nullptr;  // of fp8 operands
   const float* scale_b = nullptr;
-  const void* x = nullptr;  // like the result, of gelu_tanh_grad
+  const void* x = nullptr;    // like the result, of gelu_tanh_grad
+  float* row_sums = nullptr;  // m of them
 };
 
 class Product {
@@ -59,8 +61,8 @@ class Product {
   Product& operator=(const Product&) = delete;
   virtual ~Product() = default;
   virtual std::size_t scratch_bytes() const = 0;
-  /// Whether the library can do it; asks the device. Of products without an activation it is known
-  /// beforehand.
+  /// Whether the library can do it, and sums of rows in less time than they take apart; asks the
+  /// device. Of products with neither these nor an activation it is known beforehand.
   virtual bool is_available() const { return true; }
   /// As kernels::Kernel::load.
   virtual void load() const {}

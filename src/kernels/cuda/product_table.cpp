@@ -77,6 +77,7 @@ std::string product_key(std::string_view device, std::string_view library,
   if (spec.addend) key += " + addend";
   if (spec.activation == ProductSpec::Activation::gelu_tanh) key += ", gelu_tanh";
   if (spec.activation == ProductSpec::Activation::gelu_tanh_grad) key += ", gelu_tanh_grad";
+  if (spec.row_sums) key += ", sums of rows";
   return key;
 }
 

@@ -20,7 +20,7 @@ struct Matrices {
 };
 
 struct MatmulAttributes {
-  bool transpose_a, transpose_b;
+  bool transpose_a, transpose_b, row_sums;
   std::string activation;
 };
 
@@ -53,6 +53,12 @@ void run_matmul(const Call& call, const MatmulAttributes& attributes) {
     y[e] += epilogue(attributes, sum, x, e);
   }
   call.set_result(0, y);
+  if (!attributes.row_sums) return;
+  Doubles sums(static_cast<std::size_t>(rows));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t k = 0; k < inner; ++k) sums[static_cast<std::size_t>(i)] += a.at(0, i, k);
+  }
+  call.set_result(1, sums);
 }
 
 /// y = into with the columns from `begin` on replaced by activation(a bᵀ + bias) + addend.
@@ -109,6 +115,7 @@ Prepared matmul_tile(const KernelRequest& request) {
 Prepared matmul(const KernelRequest& request) {
   const MatmulAttributes attributes{request.attributes.boolean("transpose_a", false),
                                     request.attributes.boolean("transpose_b", false),
+                                    request.attributes.boolean("row_sums", false),
                                     request.attributes.text("activation", "none")};
   return make_reference(request, [attributes](const Call& call) { run_matmul(call, attributes); });
 }

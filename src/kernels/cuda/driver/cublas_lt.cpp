@@ -34,6 +34,7 @@ cublasLtEpilogue_t epilogue_of(const ProductSpec& spec) {
     return spec.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
   }
   if (is_of_gradient(spec)) return CUBLASLT_EPILOGUE_DGELU;
+  if (spec.row_sums) return CUBLASLT_EPILOGUE_BGRADB;  // of cuBLASLt's B, our a
   return spec.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 }
 
@@ -135,9 +136,10 @@ CublasCall::CublasCall(const ProductSpec& spec)
   set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_EPILOGUE,
       static_cast<std::uint32_t>(epilogue_of(spec)), kWhat);
   set_scale_modes(made, spec);
-  if (spec.bias) {
+  if (spec.bias || spec.row_sums) {
+    const DType dtype = spec.bias ? spec.bias_dtype() : DType::fp32;
     set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
-        static_cast<std::int32_t>(data_type(spec.bias_dtype())), kWhat);
+        static_cast<std::int32_t>(data_type(dtype)), kWhat);
   }
   if (is_of_gradient(spec)) {
     set(lt.matmul_set, made, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, spec.n, kWhat);
@@ -147,10 +149,10 @@ CublasCall::CublasCall(const ProductSpec& spec)
         static_cast<std::int32_t>(data_type(spec.result)), kWhat);
   }
   // The heuristic takes alignments from addresses.
-  const void* anywhere = reinterpret_cast<const void*>(std::uintptr_t{kAlignment});
+  void* anywhere = reinterpret_cast<void*>(std::uintptr_t{kAlignment});
   ProductBuffers buffers;
   buffers.bias = buffers.x = anywhere;
-  buffers.scale_a = buffers.scale_b = static_cast<const float*>(anywhere);
+  buffers.scale_a = buffers.scale_b = buffers.row_sums = static_cast<float*>(anywhere);
   set_addresses(buffers);
 }
 
@@ -159,6 +161,10 @@ void CublasCall::set_addresses(const ProductBuffers& buffers) const {
   if (spec_.bias) {
     set(lt.matmul_set, operation_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, buffers.bias,
         "the bias of a matrix product");
+  }
+  if (spec_.row_sums) {
+    set(lt.matmul_set, operation_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, buffers.row_sums,
+        "the sums of rows of a matrix product");
   }
   if (is_of_gradient(spec_)) {
     set(lt.matmul_set, operation_.get(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, buffers.x,
@@ -236,7 +242,7 @@ cublasStatus_t CublasCall::queue(const ProductBuffers& buffers,
                                  cudaStream_t stream) const {
   const CublasLt& lt = CublasLt::get();
   std::unique_lock lock(addresses_, std::defer_lock);
-  if (spec_.bias || spec_.is_fp8() || is_of_gradient(spec_)) lock.lock();
+  if (spec_.bias || spec_.row_sums || spec_.is_fp8() || is_of_gradient(spec_)) lock.lock();
   set_addresses(buffers);
   const float alpha = 1, beta = spec_.addend ? 1 : 0;
   const void* addend = spec_.addend ? buffers.addend : buffers.result;

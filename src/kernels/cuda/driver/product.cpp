@@ -34,6 +34,9 @@ constexpr std::size_t kLeastWorkspace = std::size_t{1} << 20;
 constexpr std::size_t kWorkspaceAlignment = 256;
 constexpr int kCandidates = 16;
 
+/// Stands in the table for a product with sums of rows that takes longer than one without.
+constexpr ProductAlgorithm kApart{};
+
 /// Up to 32 partial sums of each element.
 std::size_t workspace_of(const ProductSpec& spec) {
   const auto elements = static_cast<std::size_t>(spec.batch * spec.m * spec.n);
@@ -90,15 +93,13 @@ class CublasProduct final : public Product {
   std::size_t scratch_bytes() const override { return workspace_ + kWorkspaceAlignment; }
 
   bool is_available() const override {
-    const CublasCall call(spec_);
-    return std::ranges::any_of(call.heuristic(workspace_, kCandidates), [&](const auto& algorithm) {
-      return is_deterministic(algorithm) && call.workspace_of(algorithm) <= workspace_;
-    });
+    describe();
+    return !candidates().empty() && (!spec_.row_sums || row_sums_pay());
   }
 
   void load() const override {
-    if (call_) return;
-    call_ = std::make_unique<CublasCall>(spec_);
+    if (is_loaded_) return;
+    describe();
     const std::string key = key_of(spec_);
     const bool first = is_first(key);
     const std::optional<ProductAlgorithm> kept = product_table().find(key);
@@ -108,10 +109,11 @@ class CublasProduct final : public Product {
     } else {
       algorithm_ = choose(key, kept);
     }
+    is_loaded_ = true;
   }
 
   void run(const ProductBuffers& buffers, Stream stream) const override {
-    require(call_ != nullptr, "a product runs before it is loaded");
+    require(is_loaded_, "a product runs before it is loaded");
     ProductBuffers aligned = buffers;
     const auto address = reinterpret_cast<std::uintptr_t>(buffers.scratch);
     aligned.scratch = reinterpret_cast<void*>(align_up(address, kWorkspaceAlignment));
@@ -120,33 +122,66 @@ class CublasProduct final : public Product {
   }
 
  private:
+  struct Timed {
+    cublasLtMatmulAlgo_t algorithm;
+    double seconds;
+  };
+
+  void describe() const {
+    if (!call_) call_ = std::make_unique<CublasCall>(spec_);
+  }
+
   bool fits(const cublasLtMatmulAlgo_t& algorithm) const {
     return is_deterministic(algorithm) && call_->workspace_of(algorithm) <= workspace_;
   }
 
-  std::vector<cublasLtMatmulAlgo_t> candidates(const std::string& key) const {
+  std::vector<cublasLtMatmulAlgo_t> candidates() const {
     std::vector<cublasLtMatmulAlgo_t> found = call_->heuristic(workspace_, kCandidates);
     std::erase_if(found, [&](const auto& algorithm) { return !fits(algorithm); });
-    require(!found.empty(), "cuBLASLt has no algorithm for {} within {} bytes of workspace", key,
-            workspace_);
     return found;
+  }
+
+  Timed fastest_of(const std::vector<cublasLtMatmulAlgo_t>& found, const ProductTrial& trial,
+                   const std::string& key) const {
+    std::vector<double> seconds;
+    for (const auto& algorithm : found) seconds.push_back(trial.seconds(*call_, algorithm));
+    const std::size_t best = fastest(seconds);
+    log::debug("{}: algorithm {} of {}, {:.1f} us", key, best, found.size(), seconds[best] * 1e6);
+    return {found[best], seconds[best]};
   }
 
   cublasLtMatmulAlgo_t choose(const std::string& key,
                               const std::optional<ProductAlgorithm>& broken) const {
-    const std::vector<cublasLtMatmulAlgo_t> found = candidates(key);
+    const std::vector<cublasLtMatmulAlgo_t> found = candidates();
+    require(!found.empty(), "cuBLASLt has no algorithm for {} within {} bytes of workspace", key,
+            workspace_);
     const auto trial = ProductTrial::make(spec_, workspace_);
     if (!trial) {
       log::warn("{}: no memory to time its algorithms; cuBLASLt's first is taken", key);
       return found.front();
     }
-    std::vector<double> seconds;
-    for (const auto& algorithm : found) seconds.push_back(trial->seconds(*call_, algorithm));
-    const std::size_t best = fastest(seconds);
-    require(seconds[best] < std::numeric_limits<double>::infinity(),
+    const Timed best = fastest_of(found, *trial, key);
+    require(best.seconds < std::numeric_limits<double>::infinity(),
             "none of cuBLASLt's {} algorithms for {} runs", found.size(), key);
-    log::debug("{}: algorithm {} of {}, {:.1f} us", key, best, found.size(), seconds[best] * 1e6);
-    return algorithm_of(product_table().keep(key, words_of(found[best]), broken));
+    return algorithm_of(product_table().keep(key, words_of(best.algorithm), broken));
+  }
+
+  /// Whether the sums take less time here than in a kernel that reads a once more. Kept like an
+  /// algorithm: the other way has other bits.
+  bool row_sums_pay() const {
+    const std::string key = key_of(spec_);
+    if (const auto kept = product_table().find(key)) return *kept != kApart;
+    ProductSpec plain = spec_;
+    plain.row_sums = false;
+    const CublasProduct without(plain);
+    without.load();
+    const auto trial = ProductTrial::make(spec_, workspace_);
+    if (!trial) return true;
+    const double apart = trial->seconds(*without.call_, without.algorithm_) + trial->seconds_of_a();
+    const Timed best = fastest_of(candidates(), *trial, key);
+    log::debug("{}: {:.1f} us, apart {:.1f} us", key, best.seconds * 1e6, apart * 1e6);
+    const ProductAlgorithm faster = best.seconds < apart ? words_of(best.algorithm) : kApart;
+    return product_table().keep(key, faster) != kApart;
   }
 
   /// So that the library has its code on the device before the step is captured.
@@ -156,8 +191,9 @@ class CublasProduct final : public Product {
 
   ProductSpec spec_;
   std::size_t workspace_;
-  mutable std::unique_ptr<CublasCall> call_;  // both by load()
-  mutable cublasLtMatmulAlgo_t algorithm_{};
+  mutable std::unique_ptr<CublasCall> call_;  // where the device is
+  mutable cublasLtMatmulAlgo_t algorithm_{};  // by load()
+  mutable bool is_loaded_ = false;
 };
 
 }  // namespace

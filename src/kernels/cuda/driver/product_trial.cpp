@@ -36,10 +36,13 @@ class Parts {
   std::size_t bytes_ = 0;
 };
 
+std::int64_t elements_of_a(const ProductSpec& spec) {
+  return spec.batch * (spec.transpose_a ? spec.k : spec.m) * spec.a_stride();
+}
+
 ProductBuffers lay_out(const ProductSpec& spec, std::size_t workspace, Parts& parts) {
   ProductBuffers buffers;
-  buffers.a =
-      parts.take(spec.batch * (spec.transpose_a ? spec.k : spec.m) * spec.a_stride(), spec.a);
+  buffers.a = parts.take(elements_of_a(spec), spec.a);
   buffers.b = parts.take(spec.batch * spec.k * spec.n, spec.b);
   if (spec.is_fp8()) {
     const auto scales = [&](Fp8Block block, std::int64_t rows) {
@@ -55,6 +58,7 @@ ProductBuffers lay_out(const ProductSpec& spec, std::size_t workspace, Parts& pa
   if (spec.activation == ProductSpec::Activation::gelu_tanh_grad) {
     buffers.x = parts.take(spec.batch * spec.m * spec.n, spec.result);
   }
+  if (spec.row_sums) buffers.row_sums = static_cast<float*>(parts.take(spec.m, DType::fp32));
   buffers.scratch = parts.take_aligned(workspace);
   return buffers;
 }
@@ -91,13 +95,16 @@ std::unique_ptr<const ProductTrial> ProductTrial::make(const ProductSpec& spec,
   }
   Parts parts(memory);
   const ProductBuffers buffers = lay_out(spec, workspace_bytes, parts);
-  std::unique_ptr<const ProductTrial> trial(new ProductTrial(memory, buffers, workspace_bytes));
+  const std::size_t a_bytes = static_cast<std::size_t>(elements_of_a(spec)) * size_of(spec.a);
+  std::unique_ptr<const ProductTrial> trial(
+      new ProductTrial(memory, buffers, a_bytes, workspace_bytes));
   fill(memory, sizes.bytes(), spec.is_fp8());
   return trial;
 }
 
-ProductTrial::ProductTrial(void* memory, const ProductBuffers& buffers, std::size_t workspace_bytes)
-    : memory_(memory), buffers_(buffers), workspace_(workspace_bytes) {
+ProductTrial::ProductTrial(void* memory, const ProductBuffers& buffers, std::size_t a_bytes,
+                           std::size_t workspace_bytes)
+    : memory_(memory), buffers_(buffers), a_bytes_(a_bytes), workspace_(workspace_bytes) {
   check(cudaEventCreate(&begin_), "an event");
   check(cudaEventCreate(&end_), "an event");
 }
@@ -112,26 +119,40 @@ double ProductTrial::seconds(const CublasCall& call, const cublasLtMatmulAlgo_t&
   if (call.queue(buffers_, algorithm, workspace_, nullptr) != CUBLAS_STATUS_SUCCESS) {
     return std::numeric_limits<double>::infinity();
   }
-  double best = seconds_of(call, algorithm, 1);
-  const int runs = static_cast<int>(std::clamp(kSecondsOfRound / best, 1.0, double{kMostRuns}));
-  for (int round = 0; round < kRounds; ++round) {
-    best = std::min(best, seconds_of(call, algorithm, runs));
-  }
-  return best;
+  return best_seconds(
+      [&] { check(call.queue(buffers_, algorithm, workspace_, nullptr), "a matrix product"); });
+}
+
+double ProductTrial::seconds_of_a() const {
+  auto* a = static_cast<std::byte*>(const_cast<void*>(buffers_.a));
+  const std::size_t half = a_bytes_ / 2;
+  return best_seconds([&] {
+    check(cudaMemcpyAsync(a, a + half, half, cudaMemcpyDeviceToDevice, nullptr), "a copy");
+  });
 }
 
 void ProductTrial::run(const CublasCall& call, const cublasLtMatmulAlgo_t& algorithm) const {
-  seconds_of(call, algorithm, 1);
+  const auto queue = [&] {
+    check(call.queue(buffers_, algorithm, workspace_, nullptr), "a matrix product");
+  };
+  seconds_of(queue, 1);
 }
 
-double ProductTrial::seconds_of(const CublasCall& call, const cublasLtMatmulAlgo_t& algorithm,
-                                int runs) const {
+/// Of one call of `queue`.
+template <typename Queue>
+double ProductTrial::best_seconds(const Queue& queue) const {
+  double best = seconds_of(queue, 1);
+  const int runs = static_cast<int>(std::clamp(kSecondsOfRound / best, 1.0, double{kMostRuns}));
+  for (int round = 0; round < kRounds; ++round) best = std::min(best, seconds_of(queue, runs));
+  return best;
+}
+
+template <typename Queue>
+double ProductTrial::seconds_of(const Queue& queue, int runs) const {
   check(cudaEventRecord(begin_, nullptr), "an event");
-  for (int i = 0; i < runs; ++i) {
-    check(call.queue(buffers_, algorithm, workspace_, nullptr), "a matrix product");
-  }
+  for (int i = 0; i < runs; ++i) queue();
   check(cudaEventRecord(end_, nullptr), "an event");
-  check(cudaEventSynchronize(end_), "a matrix product");
+  check(cudaEventSynchronize(end_), "what is timed");
   float milliseconds = 0;
   check(cudaEventElapsedTime(&milliseconds, begin_, end_), "the time between events");
   return std::max(1e-9, 1e-3 * milliseconds / runs);

@@ -19,17 +19,24 @@ class ProductTrial {
   /// Of one run; infinity where the algorithm does not do it after all.
   double seconds(const CublasCall& call, const cublasLtMatmulAlgo_t& algorithm) const;
 
+  /// Of moving as many bytes as a has, as a kernel does that reads it.
+  double seconds_of_a() const;
+
   /// Once; returns when it is done.
   void run(const CublasCall& call, const cublasLtMatmulAlgo_t& algorithm) const;
 
  private:
-  ProductTrial(void* memory, const ProductBuffers& buffers, std::size_t workspace_bytes);
+  ProductTrial(void* memory, const ProductBuffers& buffers, std::size_t a_bytes,
+               std::size_t workspace_bytes);
 
-  double seconds_of(const CublasCall& call, const cublasLtMatmulAlgo_t& algorithm, int runs) const;
+  template <typename Queue>
+  double best_seconds(const Queue& queue) const;
+  template <typename Queue>
+  double seconds_of(const Queue& queue, int runs) const;
 
   void* memory_;
   ProductBuffers buffers_;
-  std::size_t workspace_;
+  std::size_t a_bytes_, workspace_;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 

@@ -57,10 +57,19 @@ class HostProduct final : public Product {
            product_->scratch_bytes();
   }
 
+  /// Some sums of rows are not, so that kernels have to do without.
+  bool is_available() const override { return !spec_.row_sums || spec_.m % 8 == 0; }
+
   void run(const ProductBuffers& buffers, Stream stream) const override {
     null::queue(stream, [this, buffers] {
       const ProductBuffers taken = is_converted() ? convert(buffers) : buffers;
       for (std::int64_t i = 0; i < spec_.batch; ++i) run_one(taken, i);
+      if (!spec_.row_sums) return;
+      if (spec_.a == DType::bf16) {
+        sum_rows(static_cast<const BFloat16*>(buffers.a), buffers.row_sums);
+      } else {
+        sum_rows(static_cast<const float*>(buffers.a), buffers.row_sums);
+      }
     });
   }
 
@@ -140,6 +149,18 @@ class HostProduct final : public Product {
     for (std::int64_t i = 0; i < spec_.m * spec_.n; ++i) {
       const double derivative = reference::gelu_tanh_derivative(static_cast<float>(x[i]));
       result[i] = static_cast<T>(static_cast<float>(static_cast<float>(result[i]) * derivative));
+    }
+  }
+
+  template <typename T>
+  void sum_rows(const T* a, float* sums) const {
+    for (std::int64_t i = 0; i < spec_.m; ++i) {
+      float sum = 0;
+      for (std::int64_t k = 0; k < spec_.k; ++k) {
+        sum += static_cast<float>(
+            a[spec_.transpose_a ? k * spec_.a_stride() + i : i * spec_.a_stride() + k]);
+      }
+      sums[i] = sum;
     }
   }
 
