@@ -68,6 +68,11 @@ inline Shape fp8_scale_shape(Fp8Block block, MatrixSize size) {
   return {};
 }
 
+/// Of 128 x 128 that meet a matrix, row by row of them.
+constexpr std::int64_t fp8_tiles(MatrixSize size) {
+  return divide_up(size.rows, kFp8Block) * divide_up(size.columns, kFp8Block);
+}
+
 /// Where the scale of element (row, column) lies.
 constexpr std::int64_t fp8_scale_index(Fp8Block block, MatrixSize size, std::int64_t row,
                                        std::int64_t column) {

@@ -18,9 +18,14 @@ std::vector<TensorType> infer(const OpUse& use) {
   const TensorType collected{DType::fp32, {size}};
   for (std::size_t i = 0; i < use.operands.size(); ++i) {
     if (!use.has(i)) continue;
-    const TensorType expected = i == 0 ? collected : TensorType{DType::fp32, {}};
-    require(use.operand(i) == expected, "operand {} ({}): expected {}, found {}", i,
-            i == 0 ? "before" : "amax", to_string(expected), to_string(use.operand(i)));
+    const TensorType& found = use.operand(i);
+    if (i == 0) {
+      require(found == collected, "operand 0 (before): expected {}, found {}", to_string(collected),
+              to_string(found));
+    } else {
+      require(found.dtype == DType::fp32 && found.rank() == 1,
+              "operand {} (amax): expected fp32 of one dimension, found {}", i, to_string(found));
+    }
   }
   return {collected};
 }

@@ -96,7 +96,8 @@ std::vector<TensorType> result_types(const TensorType& x, DType format,
     }
     if (asked.sum) results.push_back({DType::fp32, {size.columns}});
   }
-  if (asked.measure) results.resize(results.size() + asked.values(), {DType::fp32, {}});
+  const TensorType maxima{DType::fp32, {kernels::fp8_tiles(size)}};
+  if (asked.measure) results.resize(results.size() + asked.values(), maxima);
   return results;
 }
 

@@ -1,6 +1,7 @@
 #include "passes/collect_amax.h"
 
 #include "base/error.h"
+#include "ops/op.h"
 #include "passes/set_fp8.h"
 #include "passes/splice.h"
 
@@ -22,8 +23,9 @@ ir::Graph collect_amax(ir::Graph graph, GradientMode mode) {
     };
     if (amax_of(indices.front()) != kAbsent) continue;
     node.attributes.set("measure", true);
+    const TensorType of_tiles = ops::definition_of(node.op).infer(ops::use_of(graph, node)).back();
     for (const std::int64_t index : indices) {
-      amax_of(index) = graph.add_value("amax", {DType::fp32, {}});
+      amax_of(index) = graph.add_value("amax", of_tiles);
       node.results.push_back(amax_of(index));
     }
   }

@@ -38,7 +38,8 @@ std::vector<TensorType> quantized_types(const TensorType& x, const Attributes& a
       types.push_back({DType::fp32, kernels::fp8_scale_shape(block, turned)});
     }
   }
-  if (attributes.boolean("measure", false)) types.push_back({DType::fp32, {}});
+  if (attributes.boolean("measure", false))
+    types.push_back({DType::fp32, {kernels::fp8_tiles(size)}});
   return types;
 }
 

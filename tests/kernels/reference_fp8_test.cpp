@@ -51,7 +51,7 @@ TEST(ReferenceAmax, IsTheLargestMagnitudeAndKeepsNaN) {
 TEST(ReferenceQuantizeFp8, OneScaleServesTheTensor) {
   const Tensor x = of(fp32({2, 3}), {-1, 0.5, 3, 0, 100, 0.001});
   const auto results = run_kernel(reference::quantize_fp8, {x, of(fp32({}), {1.75})},
-                                  {e4m3({2, 3}), fp32({}), e4m3({3, 2}), fp32({})},
+                                  {e4m3({2, 3}), fp32({}), e4m3({3, 2}), fp32({1})},
                                   quantizing("e4m3", "tensor", true, true))
                            .results;
   // amax 1.75 means scale 1/256. 3 and 100 are beyond it; 0.256 is rounded to 2^-2.
@@ -90,6 +90,22 @@ TEST(ReferenceQuantizeFp8, FollowsAKnownAmax) {
   EXPECT_EQ(scale_with(2, 0), 1);
 }
 
+// Whole tiles of 128 x 128 and the ends, row by row of them.
+TEST(ReferenceQuantizeFp8, MeasuresTiles) {
+  Tensor x(fp32({129, 130}));
+  x.set(0, -3);
+  x.set(129, 2);
+  x.set(128 * 130 + 127, std::nan(""));
+  const auto results =
+      run_kernel(reference::quantize_fp8, {x, of(fp32({}), {1})},
+                 {e4m3({129, 130}), fp32({}), fp32({4})}, quantizing("e4m3", "tensor", false, true))
+          .results;
+  EXPECT_EQ(results[2].get(0), 3);
+  EXPECT_EQ(results[2].get(1), 2);
+  EXPECT_TRUE(std::isnan(results[2].get(2)));
+  EXPECT_EQ(results[2].get(3), 0);
+}
+
 // A number a row and the end of x0 meet it; each value has its own results, maxima stand last.
 TEST(ReferenceQuantizeFp8, QuantizesWhatAProgramMakes) {
   Attributes attributes = quantizing("e4m3", "tensor");
@@ -97,11 +113,12 @@ TEST(ReferenceQuantizeFp8, QuantizesWhatAProgramMakes) {
   attributes.set("indices", std::vector<std::int64_t>{1, 0});
   for (const char* more : {"keep", "sum", "measure"}) attributes.set(more, true);
   const TensorType q = e4m3({2, 2}), scale = fp32({}), y = fp32({2, 2}), sum = fp32({2});
-  const auto results = run_kernel(reference::quantize_fp8,
-                                  {of(y, {1, 2, 3, 4}), of(fp32({2, 1}), {10, 1}),
-                                   of(sum, {0, -0.5}), of(sum, {448, 896})},
-                                  {y, q, scale, sum, y, q, scale, sum, scale, scale}, attributes)
-                           .results;
+  const auto results =
+      run_kernel(
+          reference::quantize_fp8,
+          {of(y, {1, 2, 3, 4}), of(fp32({2, 1}), {10, 1}), of(sum, {0, -0.5}), of(sum, {448, 896})},
+          {y, q, scale, sum, y, q, scale, sum, fp32({1}), fp32({1})}, attributes)
+          .results;
   expect_values(results[0], {10, 19.5, 3, 3.5});
   expect_values(results[1], {5, 10, 1.5, 1.75});  // 9.75 lies between 9 and 10
   expect_values(results[2], {2});
@@ -119,8 +136,8 @@ TEST(ReferenceCollectAmax, TakesTheLargestOfAllMicroBatches) {
     return run_kernel(reference::collect_amax, operands, {fp32({3})}, {{"size", std::int64_t{3}}})
         .results[0];
   };
-  const Tensor two = of(fp32({}), {2}), nan = of(fp32({}), {std::nan("")});
-  expect_values(collected({std::nullopt, two, std::nullopt, of(fp32({}), {0.5})}), {2, 0, 0.5});
+  const Tensor two = of(fp32({3}), {1, 2, 0.5}), nan = of(fp32({2}), {std::nan(""), 1});
+  expect_values(collected({std::nullopt, two, std::nullopt, of(fp32({1}), {0.5})}), {2, 0, 0.5});
   expect_values(collected({of(fp32({3}), {1, 2, 3}), two, std::nullopt, two}), {2, 2, 3});
   EXPECT_TRUE(std::isnan(collected({of(fp32({3}), {1, 2, kInfinity}), nan, two, two}).get(0)));
   EXPECT_TRUE(std::isnan(collected({of(fp32({3}), {std::nan(""), 2, 3}), two, two, two}).get(0)));

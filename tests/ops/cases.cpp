@@ -194,10 +194,10 @@ void add_quantize_fp8(Table& table) {
 
 void add_amax_history(Table& table) {
   const TensorType scalar{DType::fp32, {}};
-  const auto amax = [=](double value) { return of(scalar, {value}); };
+  const auto amax = [](double value) { return of({DType::fp32, {1}}, {value}); };
   const Attributes size{{"size", std::int64_t{3}}};
   table.add("collect_amax", size, [=](DType) {
-    return Operands{std::nullopt, amax(2), std::nullopt, amax(0.5)};
+    return Operands{std::nullopt, of({DType::fp32, {3}}, {1, 2, 0}), std::nullopt, amax(0.5)};
   });
   table.add("collect_amax", size, [=](DType) {
     return Operands{of({DType::fp32, {3}}, {1, 2, 3}), amax(2), amax(1), amax(4)};
@@ -205,7 +205,7 @@ void add_amax_history(Table& table) {
   for (const double coefficient : {0.5, std::nan("")}) {
     table.add("amax_history", {}, [=](DType) {
       return Operands{of({DType::fp32, {2, 3}}, {1, 0, 5, 2, 0, 4}),
-                      of({DType::fp32, {3}}, {1.5, 0, 3}), amax(coefficient)};
+                      of({DType::fp32, {3}}, {1.5, 0, 3}), of(scalar, {coefficient})};
     });
   }
 }

@@ -15,14 +15,19 @@ float larger(float a, float b) { return b > a || std::isnan(b) ? b : a; }
 }  // namespace
 
 Prepared collect_amax(const KernelRequest& request) {
-  const auto tensors = static_cast<std::size_t>(request.results[0].elements());
-  return make_kernel([tensors](const KernelBuffers& buffers) {
+  std::vector<std::int64_t> counts;  // of the maxima of each tensor
+  for (std::int64_t i = 1; i <= request.results[0].elements(); ++i) {
+    const auto operand = static_cast<std::size_t>(i);
+    counts.push_back(request.has_operand(operand) ? request.operand(operand).elements() : 0);
+  }
+  return make_kernel([counts](const KernelBuffers& buffers) {
     const auto* before = buffers.operand<float>(0);
     auto* collected = buffers.result<float>(0);
-    for (std::size_t i = 0; i < tensors; ++i) {
-      const auto* amax = buffers.operand<float>(i + 1);
-      const float largest = before == nullptr ? 0.0f : before[i];
-      collected[i] = amax == nullptr ? largest : larger(largest, *amax);
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      const auto* maxima = buffers.operand<float>(i + 1);
+      float largest = before == nullptr ? 0.0f : before[i];
+      for (std::int64_t t = 0; t < counts[i]; ++t) largest = larger(largest, maxima[t]);
+      collected[i] = largest;
     }
   });
 }

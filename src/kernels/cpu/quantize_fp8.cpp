@@ -28,7 +28,6 @@ struct Fp8Task {
   float *scale, *scale_transposed;
   float* partial;  // the largest magnitude of each tile
 
-  std::int64_t tile_rows() const { return divide_up(size.rows, kFp8Block); }
   std::int64_t tile_columns() const { return divide_up(size.columns, kFp8Block); }
 };
 
@@ -275,28 +274,25 @@ Prepared quantize_fp8(const KernelRequest& request) {
   task.format = request.results[0].dtype;
   task.block = use.block;
   task.size = matrix_size(request.operand(0));
-  const std::int64_t tiles = task.tile_rows() * task.tile_columns();
-  return make_kernel(
-      [=](const KernelBuffers& buffers) {
-        Fp8Task here = task;
-        here.x = buffers.operand<void>(0);
-        here.q = buffers.result<std::uint8_t>(use.q(0));
-        here.scale = buffers.result<float>(use.scale(0));
-        if (use.transposed) here.q_transposed = buffers.result<std::uint8_t>(use.q_t(0));
-        if (use.has_scale_t()) here.scale_transposed = buffers.result<float>(use.scale_t(0));
-        if (use.measure) here.partial = static_cast<float*>(buffers.scratch);
-        if (use.block == Fp8Block::tensor) {
-          here.amax = known_amax(buffers.operand<float>(1)[use.indices[0]], use.assumed);
-          *here.scale = fp8_scale(here.amax, largest_fp8(task.format)).scale;
-        }
-        pad_scales(task.block, task.size, here.scale);
-        pad_scales(task.block, {task.size.columns, task.size.rows}, here.scale_transposed);
-        parallel_for(tiles, 1, [&](std::int64_t begin, std::int64_t end) {
-          HWY_DYNAMIC_DISPATCH(quantize_tiles)(here, begin, end);
-        });
-        if (use.measure) *buffers.result<float>(use.amax(0)) = largest_partial(here.partial, tiles);
-      },
-      use.measure ? float_bytes(tiles) : 0);
+  const std::int64_t tiles = fp8_tiles(task.size);
+  return make_kernel([=](const KernelBuffers& buffers) {
+    Fp8Task here = task;
+    here.x = buffers.operand<void>(0);
+    here.q = buffers.result<std::uint8_t>(use.q(0));
+    here.scale = buffers.result<float>(use.scale(0));
+    if (use.transposed) here.q_transposed = buffers.result<std::uint8_t>(use.q_t(0));
+    if (use.has_scale_t()) here.scale_transposed = buffers.result<float>(use.scale_t(0));
+    if (use.measure) here.partial = buffers.result<float>(use.amax(0));
+    if (use.block == Fp8Block::tensor) {
+      here.amax = known_amax(buffers.operand<float>(1)[use.indices[0]], use.assumed);
+      *here.scale = fp8_scale(here.amax, largest_fp8(task.format)).scale;
+    }
+    pad_scales(task.block, task.size, here.scale);
+    pad_scales(task.block, {task.size.columns, task.size.rows}, here.scale_transposed);
+    parallel_for(tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+      HWY_DYNAMIC_DISPATCH(quantize_tiles)(here, begin, end);
+    });
+  });
 }
 
 }  // namespace bessemer::kernels::cpu

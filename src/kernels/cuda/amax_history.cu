@@ -1,4 +1,4 @@
-// What delayed scaling keeps: a few numbers for each tensor, a thread a tensor.
+// What delayed scaling keeps: a few numbers for each tensor.
 #include <algorithm>
 
 #include "base/rounding.h"
@@ -11,20 +11,25 @@ namespace {
 
 constexpr int kThreads = 128;
 
-/// Where the largest magnitudes of some tensors lie; null for those that have none.
+/// Where the largest magnitudes of the parts of some tensors lie, and how many; none for those that
+/// were not measured.
 constexpr int kMostTensors = 1024;  // of the 32764 bytes that a kernel's parameters may take
 struct Amaxes {
   const float* of[kMostTensors];
+  std::int64_t count[kMostTensors];
 };
 
+/// A block a tensor.
 __global__ void __launch_bounds__(kThreads)
-    collect(const __grid_constant__ Amaxes amaxes, std::int64_t tensors, const float* before,
-            float* collected) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= tensors) return;
-  const Magnitude known = before == nullptr ? Magnitude{0} : magnitude(before[i]);
+    collect(const __grid_constant__ Amaxes amaxes, const float* before, float* collected) {
+  const std::int64_t i = blockIdx.x;
   const float* amax = amaxes.of[i];
-  collected[i] = number(amax == nullptr ? known : std::max(known, magnitude(*amax)));
+  Magnitude largest = before == nullptr ? Magnitude{0} : magnitude(before[i]);
+  for (std::int64_t part = threadIdx.x; part < amaxes.count[i]; part += kThreads) {
+    largest = std::max(largest, magnitude(amax[part]));
+  }
+  largest = block_max(largest, Magnitude{0});
+  if (threadIdx.x == 0) collected[i] = number(largest);
 }
 
 /// From the oldest step on, so that a result may be its operand.
@@ -52,16 +57,23 @@ Grid grid_of(std::int64_t tensors) {
 
 Prepared collect_amax(const KernelRequest& request) {
   const std::int64_t tensors = request.results[0].elements();
-  return make_kernel([tensors](const KernelBuffers& buffers) {
+  std::vector<std::int64_t> parts;
+  for (std::int64_t i = 1; i <= tensors; ++i) {
+    const auto operand = static_cast<std::size_t>(i);
+    parts.push_back(request.has_operand(operand) ? request.operand(operand).elements() : 0);
+  }
+  return make_kernel([tensors, parts](const KernelBuffers& buffers) {
     const auto* before = buffers.operand<float>(0);
     auto* collected = buffers.result<float>(0);
     for (std::int64_t first = 0; first < tensors; first += kMostTensors) {
       const std::int64_t count = std::min<std::int64_t>(tensors - first, kMostTensors);
       Amaxes amaxes{};
       for (std::int64_t i = 0; i < count; ++i) {
-        amaxes.of[i] = buffers.operand<float>(static_cast<std::size_t>(first + i) + 1);
+        const auto tensor = static_cast<std::size_t>(first + i);
+        amaxes.of[i] = buffers.operand<float>(tensor + 1);
+        amaxes.count[i] = parts[tensor];
       }
-      launch(collect, grid_of(count), buffers.stream, amaxes, count,
+      launch(collect, Grid{count, 1, 1, kThreads}, buffers.stream, amaxes,
              before == nullptr ? nullptr : before + first, collected + first);
     }
   });

@@ -60,38 +60,35 @@ __global__ void __launch_bounds__(kThreads)
   store_more(target, place, to.size, values[0], shared);
 }
 
-/// One scale, rows of any length.
+/// One scale, rows of any length: a block goes over its tile an element a thread.
 template <typename T, typename Format>
 __global__ void __launch_bounds__(kThreads)
     quantize_elements(const T* x, MatrixSize size, float assumed, const Target<T, Format> to) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  const bool exists = i < size.rows * size.columns;
-  const float own = exists ? to_float(x[i]) : 0.0f;
+  const Place place(size);
   const Fp8Scale scale = fp8_scale(known_amax(*to.amax, assumed), Format::largest());
-  if (i == 0) *to.scale = scale.scale;
-  if (exists) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) *to.scale = scale.scale;
+  Magnitude largest = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile; i += kThreads) {
+    const std::int64_t row = place.tile_row + i / kTile, column = place.tile_column + i % kTile;
+    if (row >= size.rows || column >= size.columns) continue;
+    const float own = to_float(x[row * size.columns + column]);
     const Format q(own * scale.inverse);
-    to.q[i] = q;
-    if (to.q_t != nullptr) to.q_t[i % size.columns * size.rows + i / size.columns] = q;
+    to.q[row * size.columns + column] = q;
+    if (to.q_t != nullptr) to.q_t[column * size.rows + row] = q;
+    largest = std::max(largest, magnitude(own));
   }
-  if (to.parts == nullptr) return;
-  const Magnitude largest = block_max(magnitude(own), Magnitude{0});
-  if (threadIdx.x == 0) to.parts[blockIdx.x] = largest;
+  if (to.maxima == nullptr) return;
+  largest = block_max(largest, Magnitude{0});
+  if (threadIdx.x == 0) to.maxima[blockIdx.x] = number(largest);
 }
 
 template <typename T, typename Format>
 Prepared prepare_elements(const Tiling& tiling) {
-  const MatrixSize size = tiling.size;
-  const std::int64_t blocks = divide_up(size.rows * size.columns, std::int64_t{kThreads});
-  const auto run = [=](const KernelBuffers& buffers) {
-    Target<T, Format> to = target<T, Format>(buffers, tiling, 0);
-    if (tiling.use.measure) to.parts = static_cast<Magnitude*>(buffers.scratch);
-    launch(quantize_elements<T, Format>, Grid{blocks, 1, 1, kThreads}, buffers.stream,
-           buffers.operand<T>(0), size, tiling.use.assumed, to);
-    if (!tiling.use.measure) return;
-    launch_largest_of(to.parts, blocks, buffers.result<float>(tiling.use.amax(0)), buffers.stream);
-  };
-  return make_kernel(run, tiling.use.measure ? float_bytes(blocks) : 0);
+  return make_kernel([tiling](const KernelBuffers& buffers) {
+    launch(quantize_elements<T, Format>, Grid{fp8_tiles(tiling.size), 1, 1, kThreads},
+           buffers.stream, buffers.operand<T>(0), tiling.size, tiling.use.assumed,
+           target<T, Format>(buffers, tiling, 0));
+  });
 }
 
 template <typename T, typename Format, bool kTransposed>

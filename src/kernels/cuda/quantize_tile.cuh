@@ -40,8 +40,8 @@ struct Target {
   float* scale;
   Format* q_t;
   float* scale_t;
-  float* sums;       // [tiles of rows, columns]: of each column of a tile
-  Magnitude* parts;  // the largest magnitude of each block of threads
+  float* sums;    // [tiles of rows, columns]: of each column of a tile
+  float* maxima;  // of each tile
 };
 
 template <typename T, typename Format, int kValues>
@@ -284,9 +284,9 @@ __device__ void store_more(const Target<T, Format>& to, const Place& place, Matr
                            const Value<T>& value, Shared& shared) {
   store_value(to.y, place, size, value);
   store_sums(to.sums, place, size, value, shared.sums);
-  if (to.parts == nullptr) return;
+  if (to.maxima == nullptr) return;
   const Magnitude largest = block_max(value.own().largest(), Magnitude{0});
-  if (threadIdx.x == 0) to.parts[blockIdx.x] = largest;
+  if (threadIdx.x == 0) to.maxima[blockIdx.x] = number(largest);
 }
 
 template <bool kTransposed, typename T, typename Format>
@@ -388,29 +388,19 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// How a use of the op lies in tiles, and in the scratch memory: the maxima of all values, then
-/// their sums.
+/// How a use of the op lies in tiles; the scratch memory has the sums of each value's tiles.
 struct Tiling {
   QuantizeFp8Use use;
   MatrixSize size;
 
   std::int64_t tile_rows() const { return divide_up(size.rows, std::int64_t{kTile}); }
-  std::int64_t tiles() const { return tile_rows() * divide_up(size.columns, std::int64_t{kTile}); }
-  std::size_t maxima_bytes() const {
-    return use.measure ? float_bytes(static_cast<std::int64_t>(use.values()) * tiles()) : 0;
-  }
   std::int64_t sums_each() const { return tile_rows() * size.columns; }
   std::size_t sums_bytes() const {
     return use.sum ? float_bytes(static_cast<std::int64_t>(use.values()) * sums_each()) : 0;
   }
-  Magnitude* maxima(void* scratch, std::size_t value) const {
-    if (!use.measure) return nullptr;
-    return static_cast<Magnitude*>(scratch) + static_cast<std::int64_t>(value) * tiles();
-  }
   float* sums(void* scratch, std::size_t value) const {
     if (!use.sum) return nullptr;
-    auto* first = reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + maxima_bytes());
-    return first + static_cast<std::int64_t>(value) * sums_each();
+    return static_cast<float*>(scratch) + static_cast<std::int64_t>(value) * sums_each();
   }
 };
 
@@ -426,17 +416,13 @@ Target<T, Format> target(const KernelBuffers& buffers, const Tiling& tiling, std
           use.transposed ? buffers.result<Format>(use.q_t(value)) : nullptr,
           use.has_scale_t() ? buffers.result<float>(use.scale_t(value)) : nullptr,
           tiling.sums(buffers.scratch, value),
-          tiling.maxima(buffers.scratch, value)};
+          use.measure ? buffers.result<float>(use.amax(value)) : nullptr};
 }
 
-/// After the tiles: what each value's maxima and sums come to.
+/// After the tiles: what the sums of each value's come to.
 inline void launch_totals(const KernelBuffers& buffers, const Tiling& tiling) {
+  if (!tiling.use.sum) return;
   for (std::size_t v = 0; v < tiling.use.values(); ++v) {
-    if (tiling.use.measure) {
-      launch_largest_of(tiling.maxima(buffers.scratch, v), tiling.tiles(),
-                        buffers.result<float>(tiling.use.amax(v)), buffers.stream);
-    }
-    if (!tiling.use.sum) continue;
     const PartialSums<float> sums{tiling.sums(buffers.scratch, v),
                                   1,
                                   tiling.tile_rows(),
@@ -456,11 +442,11 @@ Prepared prepare(void (*kernel)(Source, Targets<typename Source::Type, Format, S
     for (std::size_t v = 0; v < Source::kValues; ++v) {
       to.of[v] = target<typename Source::Type, Format>(buffers, tiling, v);
     }
-    launch(kernel, Grid{tiling.tiles(), 1, 1, kThreads, kSharedBytes<Source>}, buffers.stream,
-           source(buffers), to);
+    launch(kernel, Grid{fp8_tiles(tiling.size), 1, 1, kThreads, kSharedBytes<Source>},
+           buffers.stream, source(buffers), to);
     launch_totals(buffers, tiling);
   };
-  return make_kernel(run, tiling.maxima_bytes() + tiling.sums_bytes());
+  return make_kernel(run, tiling.sums_bytes());
 }
 
 }  // namespace bessemer::kernels::cuda::quantize

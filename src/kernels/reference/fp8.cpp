@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/rounding.h"
 #include "kernels/reference/access.h"
 #include "kernels/reference/program.h"
 #include "kernels/reference/reference.h"
@@ -100,6 +101,18 @@ Doubles sum_of_rows(const Doubles& x, MatrixSize size) {
   return sums;
 }
 
+Doubles maxima_of_tiles(const Doubles& x, MatrixSize size) {
+  Doubles maxima(static_cast<std::size_t>(fp8_tiles(size)), 0.0);
+  const std::int64_t across = divide_up(size.columns, kFp8Block);
+  for (std::size_t e = 0; e < x.size(); ++e) {
+    const auto i = static_cast<std::int64_t>(e);
+    const std::int64_t tile = i / size.columns / kFp8Block * across + i % size.columns / kFp8Block;
+    double& of_tile = maxima[static_cast<std::size_t>(tile)];
+    of_tile = largest_magnitude({of_tile, x[e]});
+  }
+  return maxima;
+}
+
 /// All results that belong to a value.
 void set_results(const Call& call, const QuantizeFp8Use& use, std::size_t value, const Doubles& x) {
   const MatrixSize size = matrix_size(call.type(0));
@@ -121,7 +134,7 @@ void set_results(const Call& call, const QuantizeFp8Use& use, std::size_t value,
     if (use.has_scale_t()) call.set_result(use.scale_t(value), turned.scale);
   }
   if (use.sum) call.set_result(use.sum_of(value), sum_of_rows(x, size));
-  if (use.measure) call.set_result(use.amax(value), {largest_magnitude(x)});
+  if (use.measure) call.set_result(use.amax(value), maxima_of_tiles(x, size));
 }
 
 void run_product(const Call& call, Fp8Block block_a, Fp8Block block_b) {
@@ -154,7 +167,10 @@ Prepared collect_amax(const KernelRequest& request) {
   return make_reference(request, [](const Call& call) {
     Doubles largest = call.operand_or_zeros(0, 0);
     for (std::size_t i = 0; i < largest.size(); ++i) {
-      if (call.has(i + 1)) largest[i] = largest_magnitude({largest[i], call.scalar(i + 1)});
+      if (!call.has(i + 1)) continue;
+      Doubles all = call.operand(i + 1);
+      all.push_back(largest[i]);
+      largest[i] = largest_magnitude(all);
     }
     call.set_result(0, largest);
   });
