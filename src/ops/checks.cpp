@@ -129,6 +129,13 @@ Shape shape_attribute(const Attributes& attributes) {
   return shape;
 }
 
+bool measures(const OpUse& use) { return use.attributes.boolean("measure", false); }
+
+std::vector<TensorType> with_amax(const OpUse& use, std::vector<TensorType> results) {
+  if (measures(use)) results.push_back({DType::fp32, {}});
+  return results;
+}
+
 double probability_attribute(const Attributes& attributes, std::string_view name, double fallback) {
   const double probability = attributes.real(name, fallback);
   require(probability >= 0 && probability < 1, "attribute '{}' is {}, expected 0 <= {} < 1", name,

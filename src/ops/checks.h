@@ -81,6 +81,11 @@ Shape shape_attribute(const Attributes& attributes);
 /// In [0, 1).
 double probability_attribute(const Attributes& attributes, std::string_view name, double fallback);
 
+/// Whether the amax of result 0 is the last result (attribute `measure`).
+bool measures(const OpUse& use);
+/// `results`, and that of the amax where it is asked for.
+std::vector<TensorType> with_amax(const OpUse& use, std::vector<TensorType> results);
+
 // Gradients.
 
 inline std::vector<ir::ValueId> no_gradients(const ir::Node& node) {

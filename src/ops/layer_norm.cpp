@@ -18,7 +18,7 @@ std::vector<TensorType> infer(const OpUse& use) {
   check.expect_shape(1, {x.dim(-1)});
   check.expect_shape(2, {x.dim(-1)});
   use.attributes.real("epsilon");
-  return {x, statistics_of(x), statistics_of(x)};
+  return with_amax(use, {x, statistics_of(x), statistics_of(x)});
 }
 
 std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
@@ -38,6 +38,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 
 std::vector<SplitAxis> sharding(const OpUse& use, std::span<const TensorType> results) {
   std::vector<SplitAxis> axes;
+  if (measures(use)) return axes;  // parts would meet in a maximum, which is no sum
   for (int d = 0; d + 1 < results[0].rank(); ++d) axes.push_back(split(use, {d}, {d, d, d}));
   return axes;
 }
@@ -51,7 +52,7 @@ std::vector<TensorType> infer_grad(const OpUse& use) {
   check.expect(4, statistics_of(x));
   check.expect(5, x);
   const TensorType vector{sum_dtype(x.dtype), {x.dim(-1)}};
-  return {x, vector, vector};
+  return with_amax(use, {x, vector, vector});
 }
 
 Work work_grad(const OpUse& use, std::span<const TensorType> results) {
@@ -61,6 +62,7 @@ Work work_grad(const OpUse& use, std::span<const TensorType> results) {
 std::vector<SplitAxis> sharding_grad(const OpUse& use, std::span<const TensorType> results) {
   constexpr int whole = SplitAxis::kWhole, reduce = SplitAxis::kReduce;
   std::vector<SplitAxis> axes;
+  if (measures(use)) return axes;  // parts would meet in a maximum, which is no sum
   for (int d = 0; d + 1 < results[0].rank(); ++d) {
     axes.push_back(split(use, {d, d, whole, d, d, d}, {d, reduce, reduce}));
   }

@@ -16,7 +16,7 @@ std::vector<TensorType> infer(const OpUse& use) {
   const TensorType& x = check.floating_at_least(0, 1);
   check.expect_shape(1, {x.dim(-1)});
   use.attributes.real("epsilon");
-  return {x, statistics_of(x)};
+  return with_amax(use, {x, statistics_of(x)});
 }
 
 std::vector<ir::ValueId> gradient(Builder& builder, const ir::Node& node,
@@ -32,6 +32,7 @@ Work work(const OpUse& use, std::span<const TensorType> results) {
 
 std::vector<SplitAxis> sharding(const OpUse& use, std::span<const TensorType> results) {
   std::vector<SplitAxis> axes;
+  if (measures(use)) return axes;  // parts would meet in a maximum, which is no sum
   for (int d = 0; d + 1 < results[0].rank(); ++d) axes.push_back(split(use, {d}, {d, d}));
   return axes;
 }
@@ -43,7 +44,7 @@ std::vector<TensorType> infer_grad(const OpUse& use) {
   check.expect_shape(2, {x.dim(-1)});
   check.expect(3, statistics_of(x));
   check.expect(4, x);
-  return {x, {sum_dtype(x.dtype), {x.dim(-1)}}};
+  return with_amax(use, {x, {sum_dtype(x.dtype), {x.dim(-1)}}});
 }
 
 Work work_grad(const OpUse& use, std::span<const TensorType> results) {
@@ -52,6 +53,7 @@ Work work_grad(const OpUse& use, std::span<const TensorType> results) {
 
 std::vector<SplitAxis> sharding_grad(const OpUse& use, std::span<const TensorType> results) {
   std::vector<SplitAxis> axes;
+  if (measures(use)) return axes;  // parts would meet in a maximum, which is no sum
   for (int d = 0; d + 1 < results[0].rank(); ++d) {
     axes.push_back(split(use, {d, d, SplitAxis::kWhole, d, d}, {d, SplitAxis::kReduce}));
   }

@@ -19,6 +19,11 @@
 // fuse_addends      a sum with the result of matmul, a norm's gradient, embedding_grad or the head
 //                   becomes that op's own addend: residual connections, gradient accumulation. No
 //                   extra pass over memory, and the sum is rounded once.
+// fuse_amax         the amax that scales a tensor in fp8 is taken by the node that makes the
+// tensor:
+//                   a norm or its gradient, an activation function or its gradients. For devices
+//                   whose kernels do that (CUDA's); same bits. Runs after fuse_addends, since the
+//                   sum is what is scaled.
 // fuse_elementwise  chains of element-wise ops become one `fused` node that moves memory once.
 //                   Intermediate roundings are kept (`round_bf16`), so numbers do not change. Runs
 //                   last: what the others absorb is gone by then.
@@ -33,6 +38,7 @@ ir::Graph fuse_activations(ir::Graph graph);
 ir::Graph fuse_activation_gradients(ir::Graph graph);
 ir::Graph fuse_bias_gradients(ir::Graph graph);
 ir::Graph fuse_addends(ir::Graph graph);
+ir::Graph fuse_amax(ir::Graph graph);
 ir::Graph fuse_elementwise(ir::Graph graph);
 
 }  // namespace bessemer::passes

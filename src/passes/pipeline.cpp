@@ -46,6 +46,7 @@ std::vector<Pass> lowering(Precision precision, ir::Graph& refresh,
     passes.push_back({"fuse_bias_gradients", fuse_bias_gradients});
   }
   passes.push_back({"fuse_addends", fuse_addends});
+  if (device == kernels::Backend::cuda) passes.push_back({"fuse_amax", fuse_amax});
   passes.push_back({"fuse_elementwise", fuse_elementwise});
   passes.push_back({"order", order});
   return passes;

@@ -246,6 +246,27 @@ TEST_F(CudaFp8, QuantizesWhatAProgramMakes) {
   }
 }
 
+TEST_F(CudaFp8, MeasuresWhatAProgramMakes) {
+  for (const Made& made : kMade) {
+    for (const Shape& shape : {Shape{2, 65, 144}, Shape{1, 16}}) {
+      const TensorType type{DType::bf16, shape};
+      Operands operands;
+      for (std::size_t i = 0; i < made.operands; ++i) operands.emplace_back(normal(type, i + 1));
+      std::vector<TensorType> results(made.values, type);
+      const KernelRun apart = run_cuda_kernel(made.apart, operands, results, made.attributes);
+      results.resize(2 * made.values, {DType::fp32, {}});
+      const KernelRun run = run_in_each_thread_order(cuda::amax, operands, results,
+                                                     {{"program", std::string(made.program)}});
+      ASSERT_FALSE(run.declined) << *run.declined;
+      for (std::size_t v = 0; v < made.values; ++v) {
+        const KernelRun amax = run_cuda_kernel(cuda::amax, {apart.results[v]}, {results.back()});
+        EXPECT_TRUE(same_bits(run.results[v], apart.results[v])) << made.program << v;
+        EXPECT_TRUE(same_bits(run.results[made.values + v], amax.results[0])) << made.program << v;
+      }
+    }
+  }
+}
+
 TEST_F(CudaFp8, QuantizesWhatANormMakes) {
   const Attributes epsilon{{"epsilon", 1e-5}};
   for (const Shape& shape : kMadeShapes) {

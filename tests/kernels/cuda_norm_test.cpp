@@ -2,6 +2,7 @@
 #include "kernels/reference/reference.h"
 #include "support/cuda_sweep.h"
 #include "support/cuda_test.h"
+#include "support/thread_orders.h"
 
 namespace bessemer::testing {
 namespace {
@@ -37,6 +38,21 @@ Tensor input(const TensorType& type) {
 Shape leading(const Shape& shape) { return Shape(shape.begin(), shape.end() - 1); }
 
 class CudaNorm : public CudaTest {};
+
+/// A use with and without the amax of its first result, which is that of the kernel amax.
+void expect_measured(PrepareFn prepare, const Operands& operands, std::vector<TensorType> results,
+                     Attributes attributes) {
+  const KernelRun plain = run_cuda_kernel(prepare, operands, results, attributes);
+  results.push_back({DType::fp32, {}});
+  attributes.set("measure", true);
+  const KernelRun run = run_in_each_thread_order(prepare, operands, results, attributes);
+  const KernelRun amax = run_cuda_kernel(cuda::amax, {plain.results[0]}, {results.back()});
+  const std::string what = to_string(results[0]) + " of " + std::to_string(operands.size());
+  EXPECT_TRUE(same_bits(run.results.back(), amax.results[0])) << what;
+  for (std::size_t r = 0; r < plain.results.size(); ++r) {
+    EXPECT_TRUE(same_bits(run.results[r], plain.results[r])) << what << ", result " << r;
+  }
+}
 
 /// Those that the norm itself gives, to the bit.
 void expect_statistics_of(Operands operands, const TensorType& x, const TensorType& statistic,
@@ -74,6 +90,9 @@ TEST_F(CudaNorm, ForwardAgreesWithReference) {
           cuda::rms_norm, reference::rms_norm, {input(x), gain}, {x, statistic}, kEpsilon};
       rms.tolerance_factor = 4;
       expect_cuda_agreement(rms, "rms_norm " + to_string(x));
+      expect_measured(cuda::layer_norm, {input(x), gain, bias}, {x, statistic, statistic},
+                      kEpsilon);
+      expect_measured(cuda::rms_norm, {input(x), gain}, {x, statistic}, kEpsilon);
       for (const bool centred : {false, true}) {
         expect_statistics_of({input(x), gain, bias}, x, statistic, centred);
       }
@@ -110,6 +129,7 @@ void check_layer_norm_grad(DType dtype, const NormShape& s, Place place) {
       share(place, 5)};
   c.tolerance_factor = 8;
   expect_cuda_agreement(c, "layer_norm_grad " + to_string(x));
+  if (c.share.empty()) expect_measured(c.kernel, c.operands, c.results, {});
 }
 
 void check_rms_norm_grad(DType dtype, const NormShape& s, Place place) {
@@ -125,6 +145,7 @@ void check_rms_norm_grad(DType dtype, const NormShape& s, Place place) {
               share(place, 4)};
   c.tolerance_factor = 8;
   expect_cuda_agreement(c, "rms_norm_grad " + to_string(x));
+  if (c.share.empty()) expect_measured(c.kernel, c.operands, c.results, {});
 }
 
 TEST_F(CudaNorm, GradAgreesWithReference) {

@@ -4,6 +4,8 @@
 
 #include <fmt/ranges.h>
 
+#include "kernels/elementwise_ops.h"
+
 namespace bessemer::testing {
 namespace {
 
@@ -155,6 +157,12 @@ void add_quantize_fp8(Table& table) {
   };
   table.add("amax", {}, x({3, 67}));
   table.add("amax", {}, x({}));
+  for (const char* program : {kernels::elementwise::kSwiglu, kernels::elementwise::kGeluTanhGrad}) {
+    table.add("amax", {{"program", std::string(program)}}, [](DType t) {
+      const DType dtype = fp32_or_bf16(t);
+      return Operands{activation(dtype, {130, 80}, 1), activation(dtype, {130, 80}, 2)};
+    });
+  }
   for (const char* format : {"e4m3", "e5m2"}) {
     for (const bool more : {false, true}) {
       const auto attributes = [&](const char* block) {
@@ -302,6 +310,11 @@ void add_norms(Table& table) {
     table.add("layer_norm", epsilon, [=](DType t) {
       return Operands{activation(t, shape, 1), activation(t, vector, 2)};
     });
+    Attributes measured = epsilon;
+    measured.set("measure", true);
+    table.add("rms_norm", measured, [=](DType t) {
+      return Operands{activation(t, shape, 1), statistic(t, vector, 2)};
+    });
     for (const bool centred : {false, true}) {
       table.add("norm_statistics", {{"epsilon", 1e-5}, {"centred", centred}}, {shape});
     }
@@ -309,12 +322,12 @@ void add_norms(Table& table) {
       const auto addend = [=](DType t) {
         return with_addend ? std::optional(activation(t, shape, 5)) : std::nullopt;
       };
-      table.add("rms_norm_grad", {}, [=](DType t) {
+      table.add("rms_norm_grad", {{"measure", with_addend}}, [=](DType t) {
         const Tensor x = activation(t, shape, 1), gain = statistic(t, vector, 2);
         const auto y = run_reference("rms_norm", {x, gain}, epsilon);
         return Operands{activation(t, shape, 4), x, gain, y[1], addend(t)};
       });
-      table.add("layer_norm_grad", {}, [=](DType t) {
+      table.add("layer_norm_grad", {{"measure", with_addend}}, [=](DType t) {
         const Tensor x = activation(t, shape, 1), gain = statistic(t, vector, 2);
         const auto y = run_reference("layer_norm", {x, gain}, epsilon);
         return Operands{activation(t, shape, 4), x, gain, y[1], y[2], addend(t)};

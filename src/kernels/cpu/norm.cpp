@@ -215,6 +215,7 @@ std::int64_t rows_at_least(std::int64_t width) {
 
 Prepared forward(const KernelRequest& request, bool centred) {
   if (auto declined = decline_other_floats(request)) return *declined;
+  if (request.attributes.boolean("measure", false)) return Declined{"this kernel measures nothing"};
   const TensorType& x = request.operand(0);
   const DType dtype = x.dtype;
   const std::int64_t width = x.dim(-1);
@@ -248,6 +249,7 @@ Prepared forward(const KernelRequest& request, bool centred) {
 /// Operands: dy, x, gain, mean (layer norm only), rstd, addend?.
 Prepared backward(const KernelRequest& request, bool centred) {
   if (auto declined = decline_other_floats(request)) return *declined;
+  if (request.attributes.boolean("measure", false)) return Declined{"this kernel measures nothing"};
   const TensorType& x = request.operand(1);
   const DType dtype = x.dtype;
   const std::int64_t width = x.dim(-1);

@@ -247,6 +247,9 @@ void pad_scales(Fp8Block block, MatrixSize size, float* scale) {
 }  // namespace
 
 Prepared amax(const KernelRequest& request) {
+  if (request.attributes.find("program") != nullptr) {
+    return Declined{"fused with what makes the tensor; this kernel measures"};
+  }
   const TensorType& x = request.operand(0);
   const DType dtype = x.dtype;
   const std::int64_t elements = x.elements(), runs = divide_up(elements, kGrain);

@@ -1,12 +1,13 @@
 // amax: x is read once, 16 bytes at a time, four of them in flight a thread, by as many blocks as a
 // device runs at once; each leaves its maximum in scratch, and a block of its own takes the largest
-// of those.
+// of those. What a program makes is measured as it is made (quantize_program.cu).
 #include <algorithm>
 
 #include "base/rounding.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/floats.cuh"
 #include "kernels/cuda/largest.cuh"
+#include "kernels/cuda/quantize_program.h"
 #include "kernels/prepare.h"
 
 namespace bessemer::kernels::cuda {
@@ -59,6 +60,7 @@ Prepared prepare(std::int64_t elements) {
 
 Prepared amax(const KernelRequest& request) {
   if (auto declined = decline_other_floats(request)) return *declined;
+  if (request.attributes.find("program") != nullptr) return measure_program(request);
   const TensorType& x = request.operand(0);
   return of_dtype(x.dtype, [&]<typename T>(T) { return prepare<T>(x.elements()); });
 }

@@ -12,6 +12,7 @@
 #include "kernels/prepare.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/floats.cuh"
+#include "kernels/cuda/largest.cuh"
 #include "kernels/cuda/ordered_sum.cuh"
 #include "kernels/cuda/team.cuh"
 
@@ -93,8 +94,24 @@ struct Forward {
   float* rstd;
   int rows, width;
   float inverse_width, epsilon;
-  int warps;  // of a team
+  int warps;         // of a team
+  Magnitude* parts;  // the largest of y in each block; null where it is not asked for
 };
+
+/// All threads of the block call it: the largest magnitude that any has, as it is when rounded,
+/// which keeps order.
+template <typename T>
+__device__ void store_largest(Magnitude own, Magnitude* parts) {
+  const Magnitude largest = block_max(own, Magnitude{0});
+  if (threadIdx.x == 0) parts[blockIdx.x] = magnitude(to_float(from_float<T>(number(largest))));
+}
+
+template <int kSize>
+__device__ Magnitude largest_of_run(const Run<float, kSize>& run) {
+  Magnitude largest = 0;
+  for (const float value : run.at) largest = std::max(largest, magnitude(value));
+  return largest;
+}
 
 template <typename T, int kSize, int kKept, bool kCentred>
 __global__ void __launch_bounds__(kMostThreads, 1) normalise(Forward<T> p) {
@@ -120,7 +137,8 @@ __global__ void __launch_bounds__(kMostThreads, 1) normalise(Forward<T> p) {
     for (const float value : values.at) squares += (value - mean) * (value - mean);
   });
   const float rstd = 1.0f / std::sqrt(team_sum(squares, team) * p.inverse_width + p.epsilon);
-  if (p.y != nullptr)
+  if (p.y != nullptr) {
+    Magnitude largest = 0;
     columns.each([&](int k, int column) {
       auto y = x.at(k, column);
       const auto gain = p.gain.template at<kSize>(column);
@@ -128,7 +146,10 @@ __global__ void __launch_bounds__(kMostThreads, 1) normalise(Forward<T> p) {
       if (kCentred && p.bias.data != nullptr) bias = p.bias.template at<kSize>(column);
       for (int e = 0; e < kSize; ++e) y.at[e] = (y.at[e] - mean) * rstd * gain.at[e] + bias.at[e];
       store_floats(p.y + offset + column, y);
+      largest = std::max(largest, largest_of_run(y));
     });
+    if (p.parts != nullptr) store_largest<T>(largest, p.parts);
+  }
   if (!is_row || team.thread != 0) return;
   if (kCentred) p.mean[row] = mean;
   p.rstd[row] = rstd;
@@ -148,6 +169,7 @@ struct Backward {
   float* partials;
   int rows, width;
   float inverse_width;
+  Magnitude* parts;     // the largest of dx in each block; null where it is not asked for
   int warps;            // of a team
   bool sums_in_shared;  // where runs are not kept: else they are where partials are
 };
@@ -229,6 +251,7 @@ __global__ void __launch_bounds__(kMostThreads, 1) normalise_grad(Backward<T> p)
   const int stride = static_cast<int>(gridDim.x) * team.count;
   GradRow<T, kSize, kKept, kCentred> next;
   next.load(p, begin + team.index, all_columns);
+  Magnitude largest = 0;
   // All teams of a block go round as often, as they meet in team_sums.
   for (int first = begin; first < p.rows; first += stride) {
     const int row = first + team.index;
@@ -265,8 +288,10 @@ __global__ void __launch_bounds__(kMostThreads, 1) normalise_grad(Backward<T> p)
         dx.at[e] += own.rstd * (dy.at[e] * gain.at[e] - means[0] - normal.at[e] * means[1]);
       }
       store_floats(p.dx + offset + column, dx);
+      largest = std::max(largest, largest_of_run(dx));
     });
   }
+  if (p.parts != nullptr) store_largest<T>(largest, p.parts);
   if (kKept == 0 && !p.sums_in_shared) return;
   gain_sums.store(all_columns, team, shared, partials);
   if constexpr (kCentred) bias_sums.store(all_columns, team, shared + p.width, partials + p.width);
@@ -322,7 +347,9 @@ Prepared forward(const KernelRequest& request) {
   const auto epsilon = static_cast<float>(request.attributes.real("epsilon"));
   const bool gain_is_bf16 = is_bf16(request, 1), bias_is_bf16 = is_bf16(request, 2);
   constexpr std::size_t kStatistics = kWhole ? 1 : 0;
-  return make_kernel([=](const KernelBuffers& buffers) {
+  const std::int64_t blocks = divide_up(layout.rows, layout.teams());
+  const bool measured = request.attributes.boolean("measure", false);
+  const auto run = [=](const KernelBuffers& buffers) {
     if (layout.rows == 0) return;
     Forward<T> args{};
     args.x = buffers.operand<T>(0);
@@ -336,9 +363,13 @@ Prepared forward(const KernelRequest& request) {
     args.inverse_width = 1.0f / static_cast<float>(layout.width);
     args.epsilon = epsilon;
     args.warps = layout.warps;
-    launch(kernel, Grid{divide_up(layout.rows, layout.teams()), 1, 1, layout.threads},
-           buffers.stream, args);
-  });
+    if (measured) args.parts = static_cast<Magnitude*>(buffers.scratch);
+    launch(kernel, Grid{blocks, 1, 1, layout.threads}, buffers.stream, args);
+    if (!measured) return;
+    launch_largest_of(args.parts, blocks, static_cast<float*>(buffers.results.back()),
+                      buffers.stream);
+  };
+  return make_kernel(run, measured ? float_bytes(blocks) : 0);
 }
 
 /// Operands: dy, x, gain, mean (layer norm only), rstd, addend?.
@@ -356,6 +387,7 @@ Prepared backward(const KernelRequest& request) {
   const std::int64_t blocks = std::min<std::int64_t>(
       divide_up(layout.rows, layout.teams()), sums_in_shared ? kWideGradBlocks : kGradBlocks);
   const bool gain_is_bf16 = is_bf16(request, 2);
+  const bool measured = request.attributes.boolean("measure", false);
   constexpr std::size_t kRstd = kCentred ? 4 : 3;
   return make_kernel(
       [=](const KernelBuffers& buffers) {
@@ -373,14 +405,18 @@ Prepared backward(const KernelRequest& request) {
         args.inverse_width = 1.0f / static_cast<float>(layout.width);
         args.warps = layout.warps;
         args.sums_in_shared = sums_in_shared;
+        if (measured) args.parts = reinterpret_cast<Magnitude*>(args.partials + blocks * sums);
         const Grid grid{blocks, 1, 1, layout.threads, needs_shared ? sum_bytes : 0};
         if (blocks > 0) launch(kernel, grid, buffers.stream, args);
         PartialSums<float> total{args.partials, 1, blocks, sums, nullptr, buffers.result<float>(1)};
         if (kCentred) total.second = buffers.result<float>(2);
         total.width_of_first = layout.width;
         if (layout.width > 0) launch_add_partials(total, buffers.stream);
+        if (!measured) return;
+        launch_largest_of(args.parts, blocks, static_cast<float*>(buffers.results.back()),
+                          buffers.stream);
       },
-      static_cast<std::size_t>(blocks) * sum_bytes);
+      static_cast<std::size_t>(blocks) * sum_bytes + (measured ? float_bytes(blocks) : 0));
 }
 
 template <bool kCentred, bool kWhole>

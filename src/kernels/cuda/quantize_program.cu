@@ -162,6 +162,46 @@ Prepared prepare_source(void (*kernel)(Source, Targets<BFloat16, Format, Source:
                                    [](const KernelBuffers& buffers) { return Source(buffers); });
 }
 
+/// Each value of a block's tile, and its largest magnitude.
+template <typename Source>
+struct Measured {
+  MatrixSize size;
+  BFloat16* y[Source::kValues];
+  Magnitude* parts[Source::kValues];
+};
+
+template <typename Source>
+__global__ void __launch_bounds__(kThreads)
+    measure_values(const Source source, const Measured<Source> to) {
+  const Place place(to.size);
+  ValuesOf<Source> values;
+  load_values(source, place, to.size, values);
+  for (int v = 0; v < Source::kValues; ++v) {
+    store_value(to.y[v], place, to.size, values[v]);
+    const Magnitude largest = block_max(values[v].own().largest(), Magnitude{0});
+    if (threadIdx.x == 0) to.parts[v][blockIdx.x] = largest;
+  }
+}
+
+template <typename Source>
+Prepared prepare_measure(MatrixSize size) {
+  const std::int64_t tiles = fp8_tiles(size);
+  const auto run = [=](const KernelBuffers& buffers) {
+    Measured<Source> to{size, {}, {}};
+    for (std::size_t v = 0; v < Source::kValues; ++v) {
+      to.y[v] = buffers.result<BFloat16>(v);
+      to.parts[v] = static_cast<Magnitude*>(buffers.scratch) + static_cast<std::int64_t>(v) * tiles;
+    }
+    launch(measure_values<Source>, Grid{tiles, 1, 1, kThreads, kSharedBytes<Source>},
+           buffers.stream, Source(buffers), to);
+    for (std::size_t v = 0; v < Source::kValues; ++v) {
+      launch_largest_of(to.parts[v], tiles, buffers.result<float>(Source::kValues + v),
+                        buffers.stream);
+    }
+  };
+  return make_kernel(run, float_bytes(Source::kValues * tiles));
+}
+
 /// Turns `prepared` into the kernel of Source where that makes what the program does.
 template <typename Source>
 void offer(const KernelRequest& request, const Tiling& tiling, Prepared& prepared) {
@@ -186,7 +226,26 @@ Prepared first_of(const KernelRequest& request, const Tiling& tiling) {
   return prepared;
 }
 
+template <typename... Sources>
+Prepared first_measured(const KernelRequest& request, const std::string& program) {
+  Prepared prepared = Declined{"a program, or operands, that this kernel does not have"};
+  const auto offer = [&]<typename Source>(const Source*) {
+    if (!Source::accepts(request, program)) return;
+    prepared = prepare_measure<Source>(matrix_size(request.operand(0)));
+  };
+  (offer(static_cast<const Sources*>(nullptr)), ...);
+  return prepared;
+}
+
 }  // namespace
+
+Prepared measure_program(const KernelRequest& request) {
+  const MatrixSize size = matrix_size(request.operand(0));
+  if (size.columns % kColumns != 0) return Declined{"rows that are no multiple of 16 elements"};
+  return first_measured<Computed<Swiglu>, Computed<SwigluGrad>, Computed<GeluTanh>,
+                        Computed<GeluTanhGrad>, Computed<Gelu>, Computed<GeluGrad>>(
+      request, request.attributes.text("program"));
+}
 
 Prepared quantize_program(const KernelRequest& request) {
   const Tiling tiling{QuantizeFp8Use(request.attributes), matrix_size(request.operand(0))};

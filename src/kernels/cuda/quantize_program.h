@@ -1,5 +1,5 @@
-// quantize_fp8 of what an element-wise program makes, in one kernel: the tensor itself is neither
-// written nor read.
+// quantize_fp8 and amax of what an element-wise program makes, in one kernel: the tensor itself is
+// not read, and for quantize_fp8 not written either.
 #pragma once
 
 #include "kernels/kernel.h"
@@ -11,5 +11,8 @@ namespace bessemer::kernels::cuda {
 /// scale or blocks of 1x128: of forward in E4M3, of backward in E5M2, or E4M3 with blocks. Declines
 /// all else.
 Prepared quantize_program(const KernelRequest& request);
+
+/// The same programs for amax, but for norms, in any shape of whole tiles.
+Prepared measure_program(const KernelRequest& request);
 
 }  // namespace bessemer::kernels::cuda

@@ -39,6 +39,7 @@ class Call {
   std::size_t operands() const { return signature_.operands.size(); }
   bool has(std::size_t i) const { return i < operands() && signature_.operands[i].has_value(); }
   const TensorType& type(std::size_t i) const { return *signature_.operands[i]; }
+  bool has_result(std::size_t r) const { return r < signature_.results.size(); }
   const TensorType& result_type(std::size_t r) const { return signature_.results[r]; }
   const KernelBuffers& buffers() const { return buffers_; }
 

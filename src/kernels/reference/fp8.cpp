@@ -159,8 +159,22 @@ void run_product(const Call& call, Fp8Block block_a, Fp8Block block_b) {
 }  // namespace
 
 Prepared amax(const KernelRequest& request) {
-  return make_reference(
-      request, [](const Call& call) { call.set_result(0, {largest_magnitude(call.operand(0))}); });
+  if (request.attributes.find("program") == nullptr) {
+    return make_reference(request, [](const Call& call) {
+      call.set_result(0, {largest_magnitude(call.operand(0))});
+    });
+  }
+  const std::size_t inputs = request.operands.size();
+  const ElementwiseProgram program =
+      parse_elementwise_program(request.attributes.text("program"), static_cast<int>(inputs));
+  return make_reference(request, [=](const Call& call) {
+    const std::vector<Doubles> values = run_program(program, whole_operands(call, inputs));
+    for (std::size_t v = 0; v < values.size(); ++v) {
+      const Doubles y = rounded(values[v], call.type(0).dtype);
+      call.set_result(v, y);
+      call.set_result(values.size() + v, {largest_magnitude(y)});
+    }
+  });
 }
 
 Prepared collect_amax(const KernelRequest& request) {

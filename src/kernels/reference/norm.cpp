@@ -7,6 +7,17 @@
 namespace bessemer::kernels::reference {
 namespace {
 
+/// Where it is asked for: the largest magnitude of result 0, which is `values` rounded.
+void set_amax(const Call& call, std::size_t result, const Doubles& values) {
+  if (!call.has_result(result)) return;
+  double largest = 0;
+  for (const double value : values) {
+    const double magnitude = std::abs(round_to(call.result_type(0).dtype, value));
+    if (!(magnitude <= largest) && !std::isnan(largest)) largest = magnitude;
+  }
+  call.set_result(result, {largest});
+}
+
 struct Statistics {
   double mean = 0, rstd = 0;
 };
@@ -39,6 +50,7 @@ void normalise(const Call& call, double epsilon, bool centred) {
   call.set_result(0, y);
   if (centred) call.set_result(1, means);
   call.set_result(centred ? 2 : 1, rstds);
+  set_amax(call, centred ? 3 : 2, y);
 }
 
 /// With n = (x - mean) * rstd and g = dy * gain:
@@ -70,6 +82,7 @@ void normalise_grad(const Call& call, bool centred) {
   call.set_result(0, dx);
   call.set_result(1, dgain);
   if (centred) call.set_result(2, dbias);
+  set_amax(call, centred ? 3 : 2, dx);
 }
 
 }  // namespace
