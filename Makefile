@@ -3,6 +3,9 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+# Two programs of tests at a time: most of their work is one thread's. Teams of threads that wait leave
+# the cores to the other program.
+CTEST = OMP_WAIT_POLICY=passive ctest -j 2 --output-on-failure
 
 .DEFAULT_GOAL := build
 .PHONY: deps build cuda gpu-bundle quickstart test test-asan test-peers bench fuzz lint format install clean help
@@ -25,12 +28,12 @@ quickstart: build ## train a small model on three real corpora, about five minut
 	tools/quickstart
 
 test: build ## run the tests
-	ctest --test-dir build --output-on-failure
+	$(CTEST) --test-dir build
 
 test-asan: deps ## run the tests under the address and undefined-behaviour sanitizers
 	cmake --preset asan-ubsan
 	cmake --build --preset asan-ubsan
-	ctest --test-dir build-asan --output-on-failure
+	$(CTEST) --test-dir build-asan
 
 test-peers: build ## compare with PyTorch and transformers (installed in .venv/peers)
 	PYTHON=$(PYTHON) tests/peers/run

@@ -69,8 +69,9 @@ endfunction()
 
 # One GoogleTest program for each folder under tests/. Which device CUDA kernels run on is known to
 # the tests called cuda_* and to support/cuda_device.cpp; all else compiles alike with and without
-# CUDA, and comes out of ccache.
+# CUDA, and comes out of ccache. With SHARDS n ctest sees n parts of it, to run beside each other.
 function(bessemer_tests name)
+  cmake_parse_arguments(PARSE_ARGV 1 of "" SHARDS "")
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
   if(NOT sources)
     return()
@@ -81,8 +82,17 @@ function(bessemer_tests name)
     file(GLOB of_device CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/cuda_*.cpp)
     set_source_files_properties(${of_device} PROPERTIES COMPILE_DEFINITIONS BESSEMER_CUDA=1)
   endif()
-  target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main)
+  target_link_libraries(test_${name} PRIVATE ${of_UNPARSED_ARGUMENTS} GTest::gtest_main)
   target_compile_definitions(test_${name} PRIVATE BESSEMER_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                   BESSEMER_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  add_test(NAME ${name} COMMAND test_${name})
+  if(NOT of_SHARDS)
+    add_test(NAME ${name} COMMAND test_${name})
+    return()
+  endif()
+  foreach(shard RANGE 1 ${of_SHARDS})
+    math(EXPR index "${shard} - 1")
+    add_test(NAME ${name}_${shard} COMMAND test_${name})
+    set_tests_properties(${name}_${shard} PROPERTIES ENVIRONMENT
+                         "GTEST_TOTAL_SHARDS=${of_SHARDS};GTEST_SHARD_INDEX=${index}")
+  endforeach()
 endfunction()
