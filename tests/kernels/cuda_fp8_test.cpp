@@ -174,30 +174,33 @@ const std::vector<Made> kMade{
     {kernels::elementwise::kGeluGrad, cuda::gelu_grad, 2, 1, true, kErf},
 };
 
-/// What quantizing each of `values` apart gives, with sums and maxima; behind its value if kept.
+/// What quantizing each of `values` apart gives; with `more` behind the value itself, and with sums
+/// and maxima.
 struct Expected {
   std::vector<Tensor> results;
   std::vector<TensorType> types;
   Attributes attributes;
 };
 Expected quantized_apart(const std::vector<Tensor>& values, const std::string& block, bool backward,
-                         bool keep) {
+                         bool more) {
   const bool blocks = block != "tensor";
   Expected expected;
   std::vector<std::int64_t> indices;
   std::vector<Tensor> maxima;
   for (const Tensor& y : values) {
-    ExactCase c = quantizing(y, backward && !blocks ? "e5m2" : "e4m3", block, true, true);
+    ExactCase c = quantizing(y, backward && !blocks ? "e5m2" : "e4m3", block, true, more);
     const auto index = static_cast<std::int64_t>(indices.size());
     if (!blocks) c.operands[1] = of({DType::fp32, {2}}, {0.5, 0});
     c.attributes.set("indices", std::vector<std::int64_t>{index});
     c.attributes.set("assumed", 3.0);
-    c.attributes.set("sum", true);
-    c.results.insert(c.results.end() - 1, {DType::fp32, {y.type().dim(-1)}});
+    c.attributes.set("sum", more);
+    if (more) c.results.insert(c.results.end() - 1, {DType::fp32, {y.type().dim(-1)}});
     KernelRun run = run_cuda_kernel(c.prepare, c.operands, c.results, c.attributes);
-    if (keep) expected.results.push_back(y);
-    maxima.push_back(run.results.back());
-    run.results.pop_back();
+    if (more) {
+      expected.results.push_back(y);
+      maxima.push_back(run.results.back());
+      run.results.pop_back();
+    }
     for (Tensor& result : run.results) expected.results.push_back(std::move(result));
     indices.push_back(index);
     expected.attributes = c.attributes;
@@ -205,13 +208,13 @@ Expected quantized_apart(const std::vector<Tensor>& values, const std::string& b
   for (Tensor& amax : maxima) expected.results.push_back(std::move(amax));
   for (const Tensor& result : expected.results) expected.types.push_back(result.type());
   expected.attributes.set("indices", indices);
-  expected.attributes.set("keep", keep);
+  expected.attributes.set("keep", more);
   return expected;
 }
 
 void expect_made(const std::string& program, Operands operands, const std::vector<Tensor>& values,
-                 const std::string& block, bool backward, bool keep) {
-  Expected expected = quantized_apart(values, block, backward, keep);
+                 const std::string& block, bool backward, bool more) {
+  Expected expected = quantized_apart(values, block, backward, more);
   expected.attributes.set("program", program);
   if (block == "tensor") operands.emplace_back(of({DType::fp32, {2}}, {0.5, 0}));
   const KernelRun run =
@@ -219,7 +222,7 @@ void expect_made(const std::string& program, Operands operands, const std::vecto
   ASSERT_FALSE(run.declined) << *run.declined;
   for (std::size_t r = 0; r < run.results.size(); ++r) {
     EXPECT_TRUE(same_bits(run.results[r], expected.results[r]))
-        << program << ", result " << r << " by " << block << (keep ? ", kept" : "");
+        << program << ", result " << r << " by " << block << (more ? ", with more" : "");
   }
 }
 
@@ -238,8 +241,8 @@ TEST_F(CudaFp8, QuantizesWhatAProgramMakes) {
       ASSERT_FALSE(apart.declined) << *apart.declined;
       for (const char* block : {"tensor", "1x128"}) {
         if (block != std::string("tensor") && !in_blocks(shape)) continue;
-        for (const bool keep : {false, true}) {
-          expect_made(made.program, operands, apart.results, block, made.backward, keep);
+        for (const bool more : {false, true}) {
+          expect_made(made.program, operands, apart.results, block, made.backward, more);
         }
       }
     }
