@@ -90,9 +90,7 @@ class Compiler {
   passes::StepGraphs graphs(passes::RecomputePolicy policy, Stash stash) {
     passes::StepOptions options;
     options.stash = stash;
-    const passes::Precision precision = train::precision_of(config_.precision);
-    options.recipe = precision.recipe;
-    options.parameters = precision.parameters;
+    options.precision = train::precision_of(config_.precision);
     options.recompute = policy;
     return passes::compile_step(models::loss_graph(architecture_, shape_), std::nullopt, options,
                                 runner_);

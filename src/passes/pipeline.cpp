@@ -57,7 +57,7 @@ ir::Graph compile_accumulate(ir::Graph graph, std::string name, GradientMode mod
   graph.set_name(std::move(name));
   std::vector<Pass> passes{
       {"differentiate", [mode](ir::Graph g) { return differentiate(std::move(g), mode); }}};
-  for (Pass& pass : lowering({options.recipe, options.parameters}, refresh, options.device)) {
+  for (Pass& pass : lowering(options.precision, refresh, options.device)) {
     passes.push_back(std::move(pass));
   }
   if (options.stash == StashFormat::int8) passes.push_back({"compress_stash", compress_stash});
@@ -86,8 +86,7 @@ StepGraphs compile_step(const ir::Graph& training, const std::optional<ir::Graph
   if (evaluation) {
     ir::Graph graph = *evaluation;
     graph.set_name("evaluate");
-    graphs.evaluate =
-        runner.run(std::move(graph), lowering({options.recipe, options.parameters}, refresh));
+    graphs.evaluate = runner.run(std::move(graph), lowering(options.precision, refresh));
   }
   graphs.refresh = std::move(refresh);
   return graphs;

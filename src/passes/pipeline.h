@@ -12,8 +12,7 @@
 namespace bessemer::passes {
 
 struct StepOptions {
-  Recipe recipe = Recipe::bf16;
-  DType parameters = DType::fp32;  // matrices, where they are kept
+  Precision precision = Recipe::bf16;
   OptimizerOptions optimizer;
   bool accumulates = false;                           // more than one micro-batch a step
   StashFormat stash = StashFormat::same;              // of the accumulate graphs

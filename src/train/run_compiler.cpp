@@ -34,9 +34,7 @@ passes::StepOptions step_options(const config::RunConfig& config, std::int64_t m
                                  config::Recompute recompute, kernels::Backend device) {
   passes::StepOptions options;
   options.device = device;
-  const passes::Precision precision = precision_of(config.precision);
-  options.recipe = precision.recipe;
-  options.parameters = precision.parameters;
+  options.precision = precision_of(config.precision);
   options.stash = config.precision.stash == config::Stash::int8 ? passes::StashFormat::int8
                                                                 : passes::StashFormat::same;
   options.accumulates = micro_batches > 1;
@@ -158,8 +156,8 @@ RunCompiler::Graphs& RunCompiler::graphs(const Way& way) {
   if (config_.train.sample_every > 0) {
     made->sample_cache =
         std::min(architecture_.context, config_.data.sequence_length + config_.train.sample_tokens);
-    made->generation = generation_graphs(without_dropout, {options.recipe, options.parameters},
-                                         made->sample_cache, runner_);
+    made->generation =
+        generation_graphs(without_dropout, options.precision, made->sample_cache, runner_);
     step.refresh = passes::merge_refresh(std::move(step.refresh), made->generation.refresh);
   }
   made->step = std::move(step);

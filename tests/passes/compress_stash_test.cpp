@@ -93,7 +93,7 @@ class CompressedStash : public ::testing::TestWithParam<Model> {
     models::Architecture model = GetParam().make();
     model.dropout = GetParam().dropout;
     StepOptions options;
-    options.recipe = GetParam().recipe;
+    options.precision = GetParam().recipe;
     options.stash = stash;
     options.recompute = policy;
     Runner runner;

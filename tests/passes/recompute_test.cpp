@@ -122,7 +122,7 @@ class Policies : public ::testing::TestWithParam<Model> {
     models::Architecture model = GetParam().make();
     model.dropout = GetParam().dropout;
     StepOptions options;
-    options.recipe = GetParam().recipe;
+    options.precision = GetParam().recipe;
     options.accumulates = true;
     options.recompute = policy;
     Runner runner;

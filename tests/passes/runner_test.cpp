@@ -98,7 +98,7 @@ TEST(Pipeline, RunsEveryPassThatItNames) {
   EXPECT_EQ(step.update.name(), "update");
   EXPECT_EQ(step.evaluate->name(), "evaluate");
   EXPECT_FALSE(step.refresh.nodes().empty());
-  options.recipe = Recipe::fp32;
+  options.precision = Recipe::fp32;
   options.accumulates = false;
   const StepGraphs plain = compile_step(loss, std::nullopt, options, runner);
   EXPECT_TRUE(plain.refresh.nodes().empty());

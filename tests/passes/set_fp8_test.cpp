@@ -169,7 +169,7 @@ class Fp8Step : public ::testing::TestWithParam<Case> {
   StepGraphs compile(Recipe recipe, RecomputePolicy policy = RecomputePolicy::none) const {
     const models::Architecture model = model_of(GetParam().family);
     StepOptions options;
-    options.recipe = recipe;
+    options.precision = recipe;
     options.accumulates = true;
     options.recompute = policy;
     Runner runner;

@@ -172,7 +172,7 @@ TEST(Plan, OfTrainingStepsHasAWholeLedger) {
        {bessemer::testing::tiny_gpt2(), bessemer::testing::tiny_llama()}) {
     for (const passes::Recipe recipe : {passes::Recipe::fp32, passes::Recipe::bf16}) {
       passes::StepOptions options;
-      options.recipe = recipe;
+      options.precision = recipe;
       options.accumulates = true;
       passes::Runner runner;
       const passes::StepGraphs step =

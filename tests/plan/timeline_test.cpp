@@ -18,7 +18,7 @@ namespace {
 
 Plan plan_of_a_step(const models::Architecture& model, passes::Recipe recipe) {
   passes::StepOptions options;
-  options.recipe = recipe;
+  options.precision = recipe;
   options.accumulates = true;
   passes::Runner runner;
   const passes::StepGraphs step =

@@ -106,7 +106,7 @@ TEST_P(Steps, KeepTheirBits) {
   const ir::Graph evaluation = models::loss_graph(architecture, shape);
   architecture.dropout = 0.1;
   passes::StepOptions options;
-  options.recipe = GetParam().recipe;
+  options.precision = GetParam().recipe;
   options.accumulates = true;
   passes::Runner runner;
   const passes::StepGraphs step =

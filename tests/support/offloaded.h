@@ -25,8 +25,7 @@ inline std::vector<ir::Graph> step_graphs(models::Architecture architecture,
   const ir::Graph evaluation = models::loss_graph(architecture, shape);
   architecture.dropout = 0.1;
   passes::StepOptions options;
-  options.recipe = precision.recipe;
-  options.parameters = precision.parameters;
+  options.precision = precision;
   options.accumulates = true;
   options.stash = stash;
   passes::Runner runner;

@@ -85,9 +85,9 @@ TEST_F(CudaMicroBatches, BiasGradientsOfProductsAreTheSums) {
   const std::map<passes::Recipe, double> tolerances{
       {passes::Recipe::fp32, 1e-5}, {passes::Recipe::tf32, 2e-3}, {passes::Recipe::bf16, 2e-2}};
   for (const auto& [recipe, tolerance] : tolerances) {
-    const MicroBatches apart = micro_batches(tiny_gpt2(), {.recipe = recipe});
+    const MicroBatches apart = micro_batches(tiny_gpt2(), {.precision = recipe});
     const MicroBatches fused =
-        micro_batches(tiny_gpt2(), {.recipe = recipe, .device = kernels::Backend::cuda});
+        micro_batches(tiny_gpt2(), {.precision = recipe, .device = kernels::Backend::cuda});
     for (const std::size_t g : {0, 1}) {
       EXPECT_EQ(count(apart[g], "reduce_sum"), 12u) << "six biases a layer";
       EXPECT_EQ(count(fused[g], "reduce_sum"), recipe == passes::Recipe::tf32 ? 12u : 0u);

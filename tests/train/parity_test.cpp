@@ -111,7 +111,7 @@ TEST_P(Losses, FollowPyTorchStepByStep) {
   const Shape shape = checkpoint::get(golden, "inputs").type.shape;  // [steps, B, T]
 
   passes::StepOptions options;
-  options.recipe = c.recipe;
+  options.precision = c.recipe;
   options.optimizer = {0.9, 0.95, 1e-8, 0.1, 1.0};
   passes::Runner runner;
   const passes::StepGraphs step = passes::compile_step(

@@ -17,7 +17,7 @@ namespace {
 TEST(Step, WithoutFiniteGradientsUpdatesNothing) {
   const models::Architecture model = tiny_llama();
   passes::StepOptions options;
-  options.recipe = passes::Recipe::fp32;
+  options.precision = passes::Recipe::fp32;
   passes::Runner passes;
   const passes::StepGraphs step =
       passes::compile_step(models::loss_graph(model, {2, 6}), std::nullopt, options, passes);
