@@ -4,6 +4,7 @@
 
 #include "ops/checks.h"
 #include "passes/fuse.h"
+#include "passes/rewrite.h"
 
 namespace bessemer::passes {
 namespace {
@@ -35,12 +36,11 @@ bool is_weight_gradient(const ir::Graph& graph, const ir::Node& node) {
          node.operands.size() == 2 && node.attributes.find("activation") == nullptr;
 }
 
-// Whether `node` sums the rows of what `product` has as dy, in another shape or not.
-bool sums_rows_of(const ir::Graph& graph, const ir::Node& node, const ir::Node& product) {
-  const TensorType& x = graph.type(node.operands[0]);
+// Whether the sums of rows `node` are what `product` makes beside its own result, of dy in another
+// shape or not.
+bool is_of_product(const ir::Graph& graph, const ir::Node& node, const ir::Node& product) {
   const TensorType& dy = graph.type(product.operands[0]);
-  const TensorType sums{ops::sum_dtype(dy.dtype), {dy.dim(1)}};
-  return node.operands.size() == 1 && x.dim(-1) == dy.dim(1) && graph.type(node.results[0]) == sums;
+  return graph.type(node.results[0]) == TensorType{ops::sum_dtype(dy.dtype), {dy.dim(1)}};
 }
 
 }  // namespace
@@ -52,11 +52,11 @@ ir::Graph fuse_bias_gradients(ir::Graph graph) {
   for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
     const ir::Node& node = graph.nodes()[i];
     if (is_weight_gradient(graph, node)) products.try_emplace(roots.of(node.operands[0]), i);
-    if (node.op != "reduce_sum") continue;
+    if (!sums_rows(graph, node)) continue;
     const auto found = products.find(roots.of(node.operands[0]));
     if (found == products.end()) continue;
     ir::Node& product = graph.nodes()[found->second];
-    if (!sums_rows_of(graph, node, product)) continue;
+    if (!is_of_product(graph, node, product)) continue;
     product.attributes.set("row_sums", true);
     product.results.push_back(node.results[0]);
     goes[i] = true;

@@ -1,6 +1,5 @@
 #include "passes/fuse_quantization.h"
 
-#include <algorithm>
 #include <optional>
 #include <set>
 #include <utility>
@@ -11,7 +10,6 @@
 namespace bessemer::passes {
 namespace {
 
-using ir::kAbsent;
 using ir::Node;
 using ir::ValueId;
 using ops::quantize_program;
@@ -55,20 +53,13 @@ class Fuser {
   Node& node(int i) { return graph_.nodes()[static_cast<std::size_t>(i)]; }
   std::set<int>& users(ValueId value) { return users_[static_cast<std::size_t>(value)]; }
 
-  // Over all dimensions but the last, to fp32.
-  bool sums_rows(const Node& sum, ValueId x) const {
-    if (sum.op != "reduce_sum" || sum.operands.size() != 1) return false;
-    const TensorType& type = graph_.type(x);
-    return graph_.type(sum.results[0]) == TensorType{DType::fp32, {type.dim(-1)}} &&
-           sum.attributes.integers("dims").back() + 2 == type.rank();
-  }
-
   void take_sum(Node& quantization) {
     const ValueId x = quantization.operands[0];
     for (const int user : users(x)) {
-      if (!sums_rows(node(user), x)) continue;
+      const Node& sum = node(user);
+      if (!sums_rows(graph_, sum) || graph_.type(sum.results[0]).dtype != DType::fp32) continue;
       quantization.attributes.set("sum", true);
-      quantization.results.push_back(node(user).results[0]);
+      quantization.results.push_back(sum.results[0]);
       gone_.insert(user);
       users(x).erase(user);
       --uses_[static_cast<std::size_t>(x)];

@@ -63,6 +63,13 @@ ir::Graph in_dependency_order(ir::Graph graph) {
   return graph;
 }
 
+bool sums_rows(const ir::Graph& graph, const ir::Node& node) {
+  if (node.op != "reduce_sum" || node.operands.size() != 1) return false;
+  const TensorType& type = graph.type(node.operands[0]);
+  return graph.type(node.results[0]).shape == Shape{type.dim(-1)} &&
+         node.attributes.integers("dims").back() + 2 == type.rank();
+}
+
 std::vector<bool> persistent_on_device(const ir::Graph& graph) {
   std::vector<bool> is(graph.values().size(), false);
   for (const ir::Input& input : graph.inputs()) {

@@ -17,6 +17,10 @@ std::vector<int> use_counts(const ir::Graph& graph);
 /// keeping the given order where it is free. Error where there is a cycle.
 ir::Graph in_dependency_order(ir::Graph graph);
 
+/// Whether the node adds up the rows of its one operand: a reduce_sum of all dimensions but the
+/// last.
+bool sums_rows(const ir::Graph& graph, const ir::Node& node);
+
 /// For each value, whether it is a persistent input that lies on the device.
 std::vector<bool> persistent_on_device(const ir::Graph& graph);
 

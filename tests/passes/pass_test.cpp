@@ -420,6 +420,7 @@ const char* const kBiasGradients = R"(graph g
 data %dy: bf16[2,3,8] "dy"
 data %x: bf16[6,5] "x"
 data %dz: bf16[6,8] "dz"
+data %dq: bf16[6,6] "dq"
 %dy2: bf16[6,8] = reshape(%dy) {shape=[6,8]}
 %dw: fp32[8,5] = matmul(%dy2, %x) {dtype="fp32", transpose_a=true}   # up
 %db: fp32[8] = reduce_sum(%dy) {dims=[0,1], dtype="fp32"}
@@ -428,6 +429,8 @@ data %dz: bf16[6,8] "dz"
 %ds: bf16[8] = reduce_sum(%dz) {dims=[0]}   # before its product, and rounded
 %dv: fp32[8,5] = matmul(%dz, %x) {dtype="fp32", transpose_a=true}
 %du: bf16[8] = reduce_sum(%dz) {dims=[0]}
+%dr: fp32[6,5] = matmul(%dq, %x) {dtype="fp32", transpose_a=true}
+%dn: fp32[6] = reduce_sum(%dq) {dims=[1], dtype="fp32"}   # of columns, as many
 return "dw" %dw
 return "db" %db
 return "dc" %dc
@@ -435,12 +438,15 @@ return "dt" %dt
 return "ds" %ds
 return "dv" %dv
 return "du" %du
+return "dr" %dr
+return "dn" %dn
 )";
 
 const char* const kBiasGradientsAfter = R"(graph g
 data %dy: bf16[2,3,8] "dy"
 data %x: bf16[6,5] "x"
 data %dz: bf16[6,8] "dz"
+data %dq: bf16[6,6] "dq"
 %dy2: bf16[6,8] = reshape(%dy) {shape=[6,8]}
 %dw: fp32[8,5], %db: fp32[8] = matmul(%dy2, %x) {dtype="fp32", row_sums=true, transpose_a=true}   # up
 %dc: fp32[8] = reduce_sum(%dy2) {dims=[0], dtype="fp32"}   # one takes one
@@ -448,6 +454,8 @@ data %dz: bf16[6,8] "dz"
 %ds: bf16[8] = reduce_sum(%dz) {dims=[0]}   # before its product, and rounded
 %dv: fp32[8,5] = matmul(%dz, %x) {dtype="fp32", transpose_a=true}
 %du: bf16[8] = reduce_sum(%dz) {dims=[0]}
+%dr: fp32[6,5] = matmul(%dq, %x) {dtype="fp32", transpose_a=true}
+%dn: fp32[6] = reduce_sum(%dq) {dims=[1], dtype="fp32"}   # of columns, as many
 return "dw" %dw
 return "db" %db
 return "dc" %dc
@@ -455,6 +463,8 @@ return "dt" %dt
 return "ds" %ds
 return "dv" %dv
 return "du" %du
+return "dr" %dr
+return "dn" %dn
 )";
 
 // A sum fused into a product rounds once less than storing the product first: not bit-equal. A
