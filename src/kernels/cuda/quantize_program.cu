@@ -6,6 +6,10 @@
 // gradients 6 + 4 instead of 6 + 4 and 4 + 4.
 #include "kernels/cuda/quantize_program.h"
 
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "kernels/cuda/activations.cuh"
 #include "kernels/cuda/quantize_tile.cuh"
 #include "kernels/elementwise_ops.h"
@@ -202,39 +206,43 @@ Prepared prepare_measure(MatrixSize size) {
   return make_kernel(run, float_bytes(Source::kValues * tiles));
 }
 
-/// Turns `prepared` into the kernel of Source where that makes what the program does.
 template <typename Source>
-void offer(const KernelRequest& request, const Tiling& tiling, Prepared& prepared) {
-  if (!Source::accepts(request, tiling.use.program)) return;
+Prepared prepare_quantize(const KernelRequest& request, const Tiling& tiling) {
   constexpr bool kBackward = Source::kDirection == Direction::backward;
   using WithOneScale = std::conditional_t<kBackward, Fp8E5M2, Fp8E4M3>;
   const bool one_scale = tiling.use.block == Fp8Block::tensor;
   const DType format = request.results[tiling.use.q(0)].dtype;
   if (format != (one_scale && kBackward ? DType::fp8_e5m2 : DType::fp8_e4m3)) {
-    prepared = Declined{"gradients with one scale in E4M3, or others in E5M2"};
-  } else if (one_scale) {
-    prepared = prepare_source<WithOneScale>(quantize_tensor<Source, WithOneScale, true>, tiling);
-  } else {
-    prepared = prepare_source<Fp8E4M3>(quantize_rows<Source, Fp8E4M3, true>, tiling);
+    return Declined{"gradients with one scale in E4M3, or others in E5M2"};
   }
+  if (one_scale) {
+    return prepare_source<WithOneScale>(quantize_tensor<Source, WithOneScale, true>, tiling);
+  }
+  return prepare_source<Fp8E4M3>(quantize_rows<Source, Fp8E4M3, true>, tiling);
 }
 
-template <typename... Sources>
-Prepared first_of(const KernelRequest& request, const Tiling& tiling) {
-  Prepared prepared = Declined{"a program, or operands, that this kernel does not have"};
-  (offer<Sources>(request, tiling, prepared), ...);
-  return prepared;
-}
+template <typename... All>
+struct Sources {};
+using Activations = Sources<Computed<Swiglu>, Computed<SwigluGrad>, Computed<GeluTanh>,
+                            Computed<GeluTanhGrad>, Computed<Gelu>, Computed<GeluGrad>>;
+using Norms = Sources<Normalised<false>, Normalised<true>>;
 
-template <typename... Sources>
-Prepared first_measured(const KernelRequest& request, const std::string& program) {
-  Prepared prepared = Declined{"a program, or operands, that this kernel does not have"};
-  const auto offer = [&]<typename Source>(const Source*) {
-    if (!Source::accepts(request, program)) return;
-    prepared = prepare_measure<Source>(matrix_size(request.operand(0)));
+/// What prepare.operator()<Source>() makes for the Source that does what the program does; nothing
+/// where none does.
+template <typename... All, typename Prepare>
+std::optional<Prepared> of_program(Sources<All...>, const KernelRequest& request,
+                                   const Prepare& prepare) {
+  const std::string program = request.attributes.text("program");
+  std::optional<Prepared> prepared;
+  const auto offer = [&]<typename Source>() {
+    if (Source::accepts(request, program)) prepared = prepare.template operator()<Source>();
   };
-  (offer(static_cast<const Sources*>(nullptr)), ...);
+  (offer.template operator()<All>(), ...);
   return prepared;
+}
+
+Declined unknown_program() {
+  return Declined{"a program, or operands, that this kernel does not have"};
 }
 
 }  // namespace
@@ -242,9 +250,9 @@ Prepared first_measured(const KernelRequest& request, const std::string& program
 Prepared measure_program(const KernelRequest& request) {
   const MatrixSize size = matrix_size(request.operand(0));
   if (size.columns % kColumns != 0) return Declined{"rows that are no multiple of 16 elements"};
-  return first_measured<Computed<Swiglu>, Computed<SwigluGrad>, Computed<GeluTanh>,
-                        Computed<GeluTanhGrad>, Computed<Gelu>, Computed<GeluGrad>>(
-      request, request.attributes.text("program"));
+  auto prepared = of_program(Activations(), request,
+                             [&]<typename Source>() { return prepare_measure<Source>(size); });
+  return prepared ? std::move(*prepared) : unknown_program();
 }
 
 Prepared quantize_program(const KernelRequest& request) {
@@ -254,9 +262,10 @@ Prepared quantize_program(const KernelRequest& request) {
   if (tiling.size.columns % kColumns != 0 || tiling.size.rows % 16 != 0) {
     return Declined{"rows or columns that are no multiples of 16"};
   }
-  return first_of<Computed<Swiglu>, Computed<SwigluGrad>, Computed<GeluTanh>,
-                  Computed<GeluTanhGrad>, Computed<Gelu>, Computed<GeluGrad>, Normalised<false>,
-                  Normalised<true>>(request, tiling);
+  const auto prepare = [&]<typename Source>() { return prepare_quantize<Source>(request, tiling); };
+  auto prepared = of_program(Activations(), request, prepare);
+  if (!prepared) prepared = of_program(Norms(), request, prepare);
+  return prepared ? std::move(*prepared) : unknown_program();
 }
 
 }  // namespace bessemer::kernels::cuda
