@@ -84,6 +84,20 @@ double round_to(DType dtype, double value) {
   return with_type(dtype, [&](auto zero) { return widen(narrow<decltype(zero)>(value)); });
 }
 
+Doubles rounded(Doubles values, DType dtype) {
+  for (double& element : values) element = round_to(dtype, element);
+  return values;
+}
+
+double largest_magnitude(const Doubles& values) {
+  double largest = 0;
+  for (const double value : values) {
+    if (std::isnan(value)) return value;
+    largest = std::max(largest, std::abs(value));
+  }
+  return largest;
+}
+
 Doubles load(const TensorType& type, const void* buffer) {
   return with_type(type.dtype, [&](auto zero) {
     const auto* values = static_cast<const decltype(zero)*>(buffer);

@@ -17,6 +17,12 @@ using Doubles = std::vector<double>;
 /// `value` rounded to `dtype` and back. Integers truncate and saturate, NaN becomes 0.
 double round_to(DType dtype, double value);
 
+/// All of them.
+Doubles rounded(Doubles values, DType dtype);
+
+/// 0 of none; NaN where any is.
+double largest_magnitude(const Doubles& values);
+
 Doubles load(const TensorType& type, const void* buffer);
 void store(const TensorType& type, void* buffer, const Doubles& values);
 

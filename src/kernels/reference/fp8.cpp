@@ -12,15 +12,6 @@
 namespace bessemer::kernels::reference {
 namespace {
 
-double largest_magnitude(const Doubles& values) {
-  double largest = 0;
-  for (const double value : values) {
-    if (std::isnan(value)) return value;
-    largest = std::max(largest, std::abs(value));
-  }
-  return largest;
-}
-
 Doubles transposed(const Doubles& x, MatrixSize size) {
   Doubles y(x.size());
   for (std::int64_t i = 0; i < size.rows; ++i) {
@@ -88,11 +79,6 @@ std::vector<Doubles> whole_operands(const Call& call, std::size_t inputs) {
     operands.push_back(std::move(whole));
   }
   return operands;
-}
-
-Doubles rounded(Doubles x, DType dtype) {
-  for (double& element : x) element = round_to(dtype, element);
-  return x;
 }
 
 Doubles sum_of_rows(const Doubles& x, MatrixSize size) {

@@ -10,12 +10,7 @@ namespace {
 /// Where it is asked for: the largest magnitude of result 0, which is `values` rounded.
 void set_amax(const Call& call, std::size_t result, const Doubles& values) {
   if (!call.has_result(result)) return;
-  double largest = 0;
-  for (const double value : values) {
-    const double magnitude = std::abs(round_to(call.result_type(0).dtype, value));
-    if (!(magnitude <= largest) && !std::isnan(largest)) largest = magnitude;
-  }
-  call.set_result(result, {largest});
+  call.set_result(result, {largest_magnitude(rounded(values, call.result_type(0).dtype))});
 }
 
 struct Statistics {
